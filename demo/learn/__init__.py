@@ -1,0 +1,1 @@
+"""Training the miniature world's models from nothing."""

@@ -1,0 +1,67 @@
+"""Which loaded layers can carry an adapter, and what they are called in saved files.
+
+Names come from the host's own LoRA key maps, so whatever it would load is what we write.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import comfy.lora
+from torch import nn
+
+from ..trainer.ports import Layer
+
+# kohya's choice for UNets: the transformer blocks and their projections; convolutions are LoCon's.
+_UNET_LINEAR = (".transformer_blocks.", ".proj_in", ".proj_out")
+_DIFFUSERS_PREFIXES = ("lora_unet_down_blocks_", "lora_unet_mid_block_", "lora_unet_up_blocks_")
+
+
+def unet_layers(model: Any) -> list[Layer]:
+    """Layers of a loaded diffusion model (`comfy.model_base.BaseModel`), in their order in the model."""
+    names = _names(comfy.lora.model_lora_keys_unet(model, {}))
+    prefer = _DIFFUSERS_PREFIXES if _is_sd1(model) else ()
+    is_unet = "model_channels" in model.model_config.unet_config
+    layers = []
+    for path, module in model.diffusion_model.named_modules():
+        keys = [key for key in names.get(f"diffusion_model.{path}.weight", ()) if key.startswith("lora_unet_")]
+        if not keys or not isinstance(module, (nn.Linear, nn.Conv2d)):
+            continue
+        conv = isinstance(module, nn.Conv2d) and module.kernel_size != (1, 1)
+        if is_unet and not conv and not any(part in f".{path}" for part in _UNET_LINEAR):
+            continue
+        key = next((key for key in keys if key.startswith(prefer)), keys[0]) if prefer else keys[0]
+        layers.append(Layer(key=key, module=module, part="unet", conv=conv))
+    return layers
+
+
+def text_layers(clip: Any) -> list[Layer]:
+    """Attention and MLP layers of the loaded text encoders (`comfy.sd.CLIP`)."""
+    model = clip.cond_stage_model
+    names = _names(comfy.lora.model_lora_keys_clip(model, {}))
+    several = any(key.startswith("lora_te2_") for keys in names.values() for key in keys)
+    layers = []
+    for path, module in model.named_modules():
+        keys = [key for key in names.get(f"{path}.weight", ()) if key.startswith("lora_te")]
+        if not keys or not isinstance(module, nn.Linear) or path.endswith("text_projection"):
+            continue
+        numbered = [key for key in keys if key.startswith(("lora_te1_", "lora_te2_", "lora_te3_"))]
+        plain = [key for key in keys if key.startswith("lora_te_")]
+        chosen = numbered if several else plain
+        layers.append(Layer(key=(chosen or keys)[0], module=module, part="text", conv=False))
+    return layers
+
+
+def _is_sd1(model: Any) -> bool:
+    """SD1.x and SD2.x files use diffusers' names; SDXL's and everybody else's the native ones."""
+    config = model.model_config.unet_config
+    return "model_channels" in config and config.get("adm_in_channels") is None
+
+
+def _names(key_map: dict[str, Any]) -> dict[str, list[str]]:
+    """Weight name to the file keys that load into it, in the host's order."""
+    found: dict[str, list[str]] = {}
+    for key, weight in key_map.items():
+        if isinstance(weight, str):
+            found.setdefault(weight, []).append(key)
+    return found

@@ -1,0 +1,49 @@
+"""Putting LoRAs on the host's models, and where the host keeps them."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import comfy.lora
+import comfy.sd
+import folder_paths
+from torch import Tensor
+
+
+def run_root() -> Path:
+    """Where runs lie: below the host's output folder."""
+    return Path(folder_paths.get_output_directory()) / "kiln"
+
+
+def lora_folder() -> Path:
+    """The folder that the host's LoRA loaders list."""
+    return Path(folder_paths.get_folder_paths("loras")[0])
+
+
+def with_lora(model: Any, clip: Any, lora: dict[str, Tensor], strength: float) -> tuple[Any, Any]:
+    """Clones of MODEL and CLIP with the LoRA at `strength`; the originals stay as they are."""
+    if strength == 0:
+        return model, clip
+    patched, patched_clip = comfy.sd.load_lora_for_models(model, clip, dict(lora), strength, strength)
+    return patched, patched_clip
+
+
+def unmatched_keys(model: Any, clip: Any, lora: dict[str, Tensor]) -> list[str]:
+    """Names in the file that the host would load nowhere."""
+    known = comfy.lora.model_lora_keys_unet(model.model, {})
+    known = comfy.lora.model_lora_keys_clip(clip.cond_stage_model, known)
+    names = {key.rsplit(".lora_", 1)[0].removesuffix(".alpha") for key in lora}
+    return sorted(name for name in names if name not in known)
+
+
+def model_mark(model: Any, clip: Any) -> str:
+    """A short text that tells loaded models apart: sizes, patches, and a sample of the weights."""
+    digest = hashlib.sha256()
+    for network, patcher in ((model.model, model), (clip.cond_stage_model, clip.patcher)):
+        for name, tensor in network.state_dict().items():
+            digest.update(f"{name} {tuple(tensor.shape)}".encode())
+            digest.update(repr(tensor.flatten()[:8].float().tolist()).encode())
+        digest.update(repr(sorted(patcher.patches)).encode())
+    return digest.hexdigest()

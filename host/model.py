@@ -1,0 +1,210 @@
+"""The host's loaded model, open for training: what `trainer/ports.py` asks for, on ComfyUI's own parts."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import comfy.clip_model
+import comfy.model_management
+import comfy.sampler_helpers
+import comfy.samplers
+import torch
+from torch import Tensor, nn
+
+from ..trainer.ports import Layer
+from .layers import text_layers, unet_layers
+
+
+class HostSchedule:
+    """The noise of the model's family, through the host's `model_sampling`."""
+
+    def __init__(self, sampling: Any) -> None:
+        self._sampling = sampling
+
+    def sigmas(self) -> Tensor:
+        """The training noise levels, ascending, fp32 [N]."""
+        return _usable(self._sampling.sigmas).float()
+
+    def noised(self, x0: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
+        """x_t from clean latents and unit noise."""
+        # The host scales the noise in place for some families.
+        out: Tensor = self._sampling.noise_scaling(_each(sigma, x0), noise.clone(), x0, False)
+        return out
+
+    def denoised_from(self, sigma: Tensor, output: Tensor, x_t: Tensor) -> Tensor:
+        """x0 from the network's raw output."""
+        out: Tensor = self._sampling.calculate_denoised(sigma, output, x_t)
+        return out
+
+
+class HostModel:
+    """MODEL, CLIP and VAE of the graph as one trainable thing.
+
+    Prompts run under `torch.inference_mode()`, and tensors made there cannot be saved for backward. While `open`,
+    every such weight is replaced by an ordinary tensor over the same memory; nothing is copied, nothing is written.
+    """
+
+    def __init__(self, model: Any, clip: Any, vae: Any) -> None:
+        self._patcher, self._clip, self._vae = model, clip, vae
+        self.schedule = HostSchedule(model.get_model_object("model_sampling"))
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[None]:
+        """Load the model and the text encoder wholly and make them fit for backward."""
+        patchers = [self._patcher, self._clip.patcher]
+        comfy.model_management.load_models_gpu(patchers, force_full_load=True)
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(torch.inference_mode(False))
+            stack.enter_context(torch.enable_grad())
+            stack.enter_context(_training_flag())
+            for network in (self._patcher.model, self._clip.cond_stage_model):
+                stack.enter_context(ordinary_tensors(network))
+                stack.enter_context(_no_in_place(network))
+            yield
+
+    def layers(self) -> Sequence[Layer]:
+        """Every layer of the diffusion model and the text encoders that the host would load a LoRA into."""
+        return [*unet_layers(self._patcher.model), *text_layers(self._clip)]
+
+    def encode_pixels(self, pixels: Tensor) -> Tensor:
+        """[B, H, W, 3] in 0..1 -> x0 [B, C, h, w] as the sampler sees it."""
+        with torch.inference_mode(False), torch.no_grad():
+            latent: Tensor = self._patcher.model.process_latent_in(self._vae.encode(pixels.clone()))
+            return latent.clone()
+
+    def encode_text(self, captions: Sequence[str], *, width: int, height: int) -> list[Any]:
+        """One host conditioning a caption, with the size ids of a picture that fills its bucket."""
+        extra = {"width": width, "height": height, "target_width": width, "target_height": height}
+        conds = []
+        for caption in captions:
+            tokens = self._clip.tokenize(escape(caption))
+            [[cond, about]] = self._clip.encode_from_tokens_scheduled(tokens)
+            about = {key: _usable(value) if isinstance(value, Tensor) else value for key, value in about.items()}
+            conds.append([_usable(cond), {**about, **extra}])
+        return conds
+
+    def denoise(self, x_t: Tensor, sigma: Tensor, conds: Sequence[Any]) -> Tensor:
+        """x0_pred, fp32, as the host's sampler would get it for these conditionings."""
+        options = self._patcher.model_options.get("transformer_options", {}).copy()
+        rows = [self._model_conds(cond, x_t[i : i + 1]) for i, cond in enumerate(conds)]
+        together = _joined(rows)
+        model = self._patcher.model
+        if together is not None:
+            out: Tensor = model.apply_model(x_t, sigma, transformer_options=options, **together)
+            return out
+        singles = [
+            model.apply_model(x_t[i : i + 1], sigma[i : i + 1], transformer_options=options, **(_joined([row]) or {}))
+            for i, row in enumerate(rows)
+        ]
+        return torch.cat(singles)
+
+    def facts(self) -> dict[str, str]:
+        """Metadata about the base: architecture and prediction type as modelspec and kohya name them."""
+        model = self._patcher.model
+        config = model.model_config.unet_config
+        kind = type(model.model_config).__name__
+        architecture, version = f"{kind.lower()}/lora", kind
+        if "model_channels" in config:
+            xl = config.get("adm_in_channels") is not None
+            architecture = "stable-diffusion-xl-v1-base/lora" if xl else "stable-diffusion-v1/lora"
+            version = "sdxl_base_v1-0" if xl else "sd_v1"
+        prediction = {"EPS": "epsilon", "V_PREDICTION": "v"}.get(model.model_type.name, model.model_type.name.lower())
+        return {
+            "ss_base_model_version": version,
+            "modelspec.architecture": architecture,
+            "modelspec.prediction_type": prediction,
+        }
+
+    def _model_conds(self, cond: Any, noise: Tensor) -> dict[str, Any]:
+        converted = comfy.sampler_helpers.convert_cond([cond])
+        model = self._patcher.model
+        comfy.samplers.encode_model_conds(model.extra_conds, converted, noise, noise.device, "positive")
+        found: dict[str, Any] = converted[0]["model_conds"]
+        return {key: value.process_cond(batch_size=1, area=None) for key, value in found.items()}
+
+
+def escape(caption: str) -> str:
+    """Parentheses and backslashes as plain characters: the host reads bare parentheses as emphasis."""
+    return caption.replace("\\", "\\\\").replace("(", "\\(").replace(")", "\\)")
+
+
+@contextlib.contextmanager
+def ordinary_tensors(network: nn.Module) -> Iterator[None]:
+    """Replace parameters and buffers made under inference mode by ordinary ones over the same memory, for a while."""
+    replaced: list[tuple[dict[str, Any], str, Any]] = []
+    try:
+        for module in network.modules():
+            tables: tuple[dict[str, Any], ...] = (module._parameters, module._buffers)
+            for table in tables:
+                for name, tensor in table.items():
+                    if tensor is None or not (tensor.is_inference() or tensor.requires_grad):
+                        continue
+                    replaced.append((table, name, tensor))
+                    plain = _usable(tensor.detach())
+                    table[name] = nn.Parameter(plain, requires_grad=False) if table is module._parameters else plain
+        yield
+    finally:
+        for table, name, tensor in replaced:
+            table[name] = tensor
+
+
+def _usable(tensor: Tensor) -> Tensor:
+    """An ordinary tensor over the same memory as one made under inference mode."""
+    if not tensor.is_inference():
+        return tensor
+    plain = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
+    plain.set_(tensor.untyped_storage(), tensor.storage_offset(), tensor.size(), tensor.stride())
+    return plain
+
+
+@contextlib.contextmanager
+def _no_in_place(network: nn.Module) -> Iterator[None]:
+    """The host's CLIP layers write `x += ...` over what backward needs; the norms get a copy instead."""
+    norms = [
+        norm
+        for module in network.modules()
+        if isinstance(module, comfy.clip_model.CLIPLayer)
+        for norm in (module.layer_norm1, module.layer_norm2)
+    ]
+    hooks = [norm.register_forward_pre_hook(lambda _module, inputs: (inputs[0].clone(),)) for norm in norms]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+@contextlib.contextmanager
+def _training_flag() -> Iterator[None]:
+    """Newer hosts keep kernels without a backward away while this flag stands."""
+    manager = comfy.model_management
+    if not hasattr(manager, "in_training"):
+        yield
+        return
+    before = manager.in_training
+    manager.in_training = True
+    try:
+        yield
+    finally:
+        manager.in_training = before
+
+
+def _joined(rows: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """The rows' conditionings as one batch, or None where the host would not join them."""
+    first, *others = rows
+    if any(set(row) != set(first) for row in others):
+        return None
+    out = {}
+    for key, cond in first.items():
+        rest = [row[key] for row in others]
+        if not all(cond.can_concat(one) for one in rest):
+            return None
+        out[key] = cond.concat(rest)
+    return out
+
+
+def _each(sigma: Tensor, like: Tensor) -> Tensor:
+    """sigma [B] shaped to multiply `like` [B, ...]; older hosts expect it."""
+    return sigma.view(-1, *(1,) * (like.ndim - 1))

@@ -1,0 +1,43 @@
+"""Training's progress on the host's page and in its log."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from ..trainer.ports import StepReport
+from .progress import Progress, check_interrupted
+
+log = logging.getLogger(__name__)
+
+
+class NodeReporter:
+    """Moves the running node's progress bar, pushes each step to the page, and stops when the user cancels."""
+
+    def __init__(self) -> None:
+        self._bar: Progress | None = None
+        self._log_every = 1
+
+    def stage(self, words: str, done: int, total: int) -> None:
+        """Preparation, such as encoding images."""
+        check_interrupted()
+        if done == 0:
+            log.info("LoRA Kiln: %s (%d)", words, total)
+
+    def step(self, report: StepReport) -> None:
+        """A step is done."""
+        if self._bar is None:
+            self._bar = Progress(report.steps)
+            self._log_every = max(1, report.steps // 20)
+        self._bar(report.step, report.steps)
+        if report.step % self._log_every == 0 or report.step == report.steps:
+            rates = ", ".join(f"{part} {rate:.3g}" for part, rate in report.lr.items())
+            left = (report.steps - report.step) * report.seconds_a_step
+            log.info(
+                "LoRA Kiln: step %d/%d, epoch %d, loss %.4f, lr %s, %.0f s left",
+                report.step, report.steps, report.epoch, report.loss, rates, left,
+            )  # fmt: skip
+
+    def saved(self, epoch: int, file: Path) -> None:
+        """An epoch's file is on disk."""
+        log.info("LoRA Kiln: epoch %d saved as %s", epoch, file.name)

@@ -1,0 +1,85 @@
+"""Pictures from the host's own sampler."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import comfy.samplers
+import comfy.utils
+import torch
+from comfy_extras.nodes_canny import Canny
+from torch import Tensor
+
+from nodes import ControlNetApplyAdvanced, common_ksampler
+
+from .progress import check_interrupted
+
+SAMPLERS: tuple[str, ...] = tuple(comfy.samplers.KSampler.SAMPLERS)
+SCHEDULERS: tuple[str, ...] = tuple(comfy.samplers.KSampler.SCHEDULERS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """How a picture is sampled: the host's KSampler settings."""
+
+    steps: int
+    cfg: float
+    sampler: str
+    scheduler: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Control:
+    """One ControlNet: `start` and `end` are shares of the sampling steps."""
+
+    net: Any
+    strength: float
+    start: float
+    end: float
+
+
+def encode_prompt(clip: Any, text: str) -> Any:
+    """A prompt as the host's CLIPTextEncode makes it."""
+    return clip.encode_from_tokens_scheduled(clip.tokenize(text))
+
+
+def empty_latent(model: Any, width: int, height: int) -> Tensor:
+    """Zeros [1, C, h, w] for a picture of that many pixels."""
+    channels = model.model.latent_format.latent_channels
+    return torch.zeros(1, channels, height // 8, width // 8)
+
+
+def sample(
+    model: Any,
+    vae: Any,
+    positive: Any,
+    negative: Any,
+    latent: Tensor,
+    settings: Sampling,
+    *,
+    seed: int,
+    denoise: float = 1.0,
+) -> Tensor:
+    """One picture [H, W, 3] in 0..1. Raises the host's interrupt exception once the user has cancelled."""
+    check_interrupted()
+    [out] = common_ksampler(
+        model, seed, settings.steps, settings.cfg, settings.sampler, settings.scheduler,
+        positive, negative, {"samples": latent}, denoise=denoise,
+    )  # fmt: skip
+    picture: Tensor = vae.decode(out["samples"])
+    return picture.reshape(-1, *picture.shape[-3:])[0].cpu().clamp(0, 1)
+
+
+def canny_edges(pixels: Tensor, low: float, high: float) -> Tensor:
+    """[1, H, W, 3] -> the host's Canny picture of it, [1, H, W, 3]."""
+    edges: Tensor = Canny.execute(pixels, low, high).result[0]
+    return edges
+
+
+def steered(positive: Any, negative: Any, control: Control, hint: Tensor, vae: Any) -> tuple[Any, Any]:
+    """Both conditionings with a ControlNet that looks at `hint` [1, H, W, 3]."""
+    made = ControlNetApplyAdvanced().apply_controlnet(
+        positive, negative, control.net, hint, control.strength, control.start, control.end, vae=vae
+    )
+    return made[0], made[1]

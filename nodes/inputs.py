@@ -1,0 +1,53 @@
+"""A settings dataclass as a node's inputs, and a node's inputs as the settings.
+
+Defaults, limits, choices and tooltips are written once, in the dataclass (`dataset/settings.py`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, TypeVar
+
+from comfy_api.latest import io
+
+from ..dataset.tags import parse_tags
+
+T = TypeVar("T")
+
+
+def inputs_of(settings: type[Any]) -> list[io.Input]:
+    """One input for each field, in order, with the field's name as its id."""
+    return [_input(field) for field in dataclasses.fields(settings)]
+
+
+def settings_from(settings: type[T], values: dict[str, Any]) -> T:
+    """The dataclass made from a node's values; text becomes a tuple as the field's `split` says."""
+    known = {field.name: field for field in dataclasses.fields(settings)}  # type: ignore[arg-type]
+    return settings(**{name: _parsed(known[name], value) for name, value in values.items()})
+
+
+def _input(field: dataclasses.Field[Any]) -> io.Input:
+    about = field.metadata
+    common: dict[str, Any] = {"tooltip": about["help"], "default": field.default}
+    if about["choices"]:
+        return io.Combo.Input(field.name, options=list(about["choices"]), **common)
+    if isinstance(field.default, bool):
+        return io.Boolean.Input(field.name, **common)
+    limits = {"min": about["low"], "max": about["high"], "step": about["step"]}
+    if isinstance(field.default, int):
+        return io.Int.Input(field.name, **limits, **common)
+    if isinstance(field.default, float):
+        return io.Float.Input(field.name, **limits, **common)
+    if isinstance(field.default, tuple):
+        common["default"] = ("\n" if about["split"] == "lines" else ", ").join(field.default)
+        # A caption ending is short; lists of tags and patterns grow.
+        return io.String.Input(field.name, multiline=not field.default, **common)
+    return io.String.Input(field.name, **common)
+
+
+def _parsed(field: dataclasses.Field[Any], value: Any) -> Any:
+    if not isinstance(field.default, tuple) or not isinstance(value, str):
+        return value
+    if field.metadata["split"] == "lines":
+        return tuple(line.strip() for line in value.splitlines() if line.strip())
+    return parse_tags(value)

@@ -1,0 +1,37 @@
+"""The node that saves a LoRA where every loader finds it."""
+
+from __future__ import annotations
+
+from comfy_api.latest import io
+
+from ..host.lora import lora_folder
+from ..trainer.export import SaveOptions, export
+from ..trainer.values import Run
+from . import sockets
+from .inputs import inputs_of
+
+
+class SaveLoRA(io.ComfyNode):
+    """One epoch of a run as a file."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="KilnSaveLoRA",
+            display_name="Save LoRA (Kiln)",
+            category=sockets.CATEGORY,
+            description="Writes one epoch of a run into models/loras, with kohya's keys and metadata.",
+            inputs=[
+                sockets.Run.Input("run", tooltip="A finished run."),
+                *inputs_of(SaveOptions),
+            ],
+            outputs=[io.String.Output(display_name="file name", tooltip="As core's LoRA loader lists it.")],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(cls, run: Run, file_name: str, epoch: int, precision: str) -> io.NodeOutput:
+        options = SaveOptions(file_name=file_name, epoch=epoch, precision=precision)
+        file = export(run, options, lora_folder())
+        name = file.relative_to(lora_folder()).as_posix()
+        return io.NodeOutput(name, ui={"text": [f"models/loras/{name}"]})

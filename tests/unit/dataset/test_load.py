@@ -1,0 +1,235 @@
+"""Folders into datasets: order, repeats, captions, and every file that cannot be used."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from lora_kiln.dataset.errors import BadImage, DatasetError, EmptyFolder
+from lora_kiln.dataset.images import open_alpha, open_image, open_mask, read_size, save_derived
+from lora_kiln.dataset.load import LoadOptions, folder_fingerprint, load_dataset
+from lora_kiln.dataset.report import dataset_report
+from lora_kiln.dataset.values import Box, Dataset, Record
+
+
+def picture(path: Path, size: tuple[int, int] = (40, 60), color: str = "red", caption: str | None = None) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, color).save(path)
+    if caption is not None:
+        path.with_suffix(".txt").write_text(caption, encoding="utf-8")
+    return path
+
+
+def test_kohya_folders_nested_and_in_natural_order(tmp_path: Path) -> None:
+    for name in ("10.png", "9.png", "1.png"):
+        picture(tmp_path / "set" / "9_kierose" / name, caption="kierose, long_hair")
+    picture(tmp_path / "set" / "5_kierose" / "back.webp")
+    picture(tmp_path / "deep" / "3_characters~screenshots~Anisphia+Tilty" / "a.jpg")
+    picture(tmp_path / "reg" / "1_girl" / "g.png", caption="1girl")
+    dataset, problems = load_dataset(tmp_path)
+    assert problems == ()
+    rows = [(record.group, record.repeats, record.is_reg, record.image.name) for record in dataset]
+    assert rows == [
+        ("characters~screenshots~Anisphia+Tilty", 3, False, "a.jpg"),
+        ("girl", 1, True, "g.png"),
+        ("kierose", 5, False, "back.webp"),
+        ("kierose", 9, False, "1.png"),
+        ("kierose", 9, False, "9.png"),
+        ("kierose", 9, False, "10.png"),
+    ]
+    assert dataset.images_per_epoch == 3 + 1 + 5 + 27
+    assert dataset.records[3].tags == ("kierose", "long hair")
+    report = dataset_report(dataset, problems)
+    assert "kierose: 3 x 9 = 27" in report
+    assert "2 missing" in report
+    assert "long hair 3" in report
+
+
+def test_the_kohya_folder_itself_and_own_repeats(tmp_path: Path) -> None:
+    picture(tmp_path / "4_cat" / "a.png")
+    assert load_dataset(tmp_path / "4_cat")[0].records[0].repeats == 4
+    assert load_dataset(tmp_path, LoadOptions(repeats=7))[0].records[0].repeats == 7
+    assert load_dataset(tmp_path, LoadOptions(regularization=True))[0].records[0].is_reg
+
+
+def test_an_empty_folder_says_what_was_looked_for(tmp_path: Path) -> None:
+    (tmp_path / "notes.md").write_text("no pictures")
+    with pytest.raises(EmptyFolder) as caught:
+        load_dataset(tmp_path)
+    assert str(tmp_path) in str(caught.value)
+    assert ".webp" in str(caught.value)
+    assert "1 other files" in str(caught.value)
+    with pytest.raises(EmptyFolder, match="is not there"):
+        load_dataset(tmp_path / "nowhere")
+    with pytest.raises(EmptyFolder, match="is a file"):
+        load_dataset(tmp_path / "notes.md")
+
+
+@pytest.mark.parametrize("name", ["cut.png", "cut.jpg", "cut.webp", "cut.gif", "cut.bmp", "noise.png", "empty.png"])
+def test_a_damaged_picture_is_named_and_left_out(tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture) -> None:
+    picture(tmp_path / "good.png", caption="1girl")
+    bad = tmp_path / name
+    if name.startswith("cut"):
+        noise = Image.effect_noise((200, 200), 90).convert("RGB")
+        noise.save(bad)
+        bad.write_bytes(bad.read_bytes()[: bad.stat().st_size * 2 // 3])
+    else:
+        bad.write_bytes(b"not a picture" if name == "noise.png" else b"")
+    dataset, problems = load_dataset(tmp_path)
+    assert [record.image.name for record in dataset] == ["good.png"]
+    assert [problem.path.name for problem in problems] == [name]
+    assert name in dataset_report(dataset, problems)
+    assert name in caplog.text
+    with pytest.raises(DatasetError, match=name):
+        load_dataset(tmp_path, LoadOptions(on_problem="stop"))
+    with pytest.raises(BadImage, match=name):
+        open_image(bad)
+
+
+def test_only_damaged_pictures_are_an_error_that_names_one(tmp_path: Path) -> None:
+    (tmp_path / "bad.png").write_bytes(b"x")
+    with pytest.raises(EmptyFolder, match=r"all 1 have a problem.*bad\.png"):
+        load_dataset(tmp_path)
+
+
+def test_damage_inside_is_found_when_everything_is_read(tmp_path: Path) -> None:
+    good = tmp_path / "inside.png"
+    Image.effect_noise((100, 100), 90).save(good)
+    data = bytearray(good.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    good.write_bytes(bytes(data))
+    picture(tmp_path / "other.png")
+    _, problems = load_dataset(tmp_path, LoadOptions(read_all=True))
+    assert [problem.path.name for problem in problems] == ["inside.png"]
+    with pytest.raises(BadImage, match=r"inside\.png"):
+        open_image(good)
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_a_bomb_is_refused_by_its_header(tmp_path: Path) -> None:
+    bomb = tmp_path / "bomb.png"
+    Image.new("1", (20000, 5000)).save(bomb)
+    with pytest.raises(BadImage, match="pixels"):
+        read_size(bomb)
+
+
+def test_captions_with_another_ending_are_not_lost_silently(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        picture(tmp_path / f"{name}.png")
+        (tmp_path / f"{name}.json").write_text("{}")
+    picture(tmp_path / "c.png", caption="1girl")
+    (tmp_path / "lonely.txt").write_text("1girl")
+    dataset, problems = load_dataset(tmp_path)
+    assert len(dataset) == 3
+    assert "2 pictures have no .txt or .caption caption, but a .json file" in str(problems[0])
+    assert problems[1].path.name == "lonely.txt"
+
+
+def test_caption_endings_encodings_and_kinds(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    (tmp_path / "a.png.txt").write_text("\ufefflong_hair", encoding="utf-8")
+    picture(tmp_path / "b.png")
+    (tmp_path / "b.CAPTION").write_text("A girl stands in the rain.", encoding="utf-8")
+    picture(tmp_path / "c.png")
+    (tmp_path / "c.txt").write_bytes(b"\xff\xfe\x00broken")
+    dataset, problems = load_dataset(tmp_path)
+    assert [record.caption for record in dataset] == ["long hair", "A girl stands in the rain.", ""]
+    assert dataset.records[1].prose
+    assert problems[0].path.name == "c.txt"
+    tags = load_dataset(tmp_path, LoadOptions(captions="tags", caption_extensions=("caption",)))[0]
+    assert tags.records[1].tags == ("A girl stands in the rain.",)
+
+
+def test_masks_and_files_that_are_not_read(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png", (20, 20))
+    Image.new("L", (20, 20), 128).save(tmp_path / "a-masklabel.png")
+    (tmp_path / "b.psd").write_bytes(b"8BPS")
+    dataset, problems = load_dataset(tmp_path)
+    (record,) = dataset
+    mask = open_mask(record)
+    assert mask is not None
+    assert mask.getpixel((0, 0)) == 128
+    assert [problem.path.name for problem in problems] == ["b.psd"]
+
+
+def test_the_fingerprint_follows_the_folder(tmp_path: Path) -> None:
+    path = picture(tmp_path / "a.png", caption="1girl")
+    before = folder_fingerprint(tmp_path)
+    assert folder_fingerprint(tmp_path) == before
+    path.with_suffix(".txt").write_text("1girl, hat")
+    edited = folder_fingerprint(tmp_path)
+    picture(tmp_path / "b.png")
+    assert (
+        len({before, edited, folder_fingerprint(tmp_path), folder_fingerprint(tmp_path, LoadOptions(repeats=2))}) == 4
+    )
+    assert folder_fingerprint(tmp_path / "nowhere").startswith("not there")
+
+
+def test_exif_alpha_crop_and_16_bits(tmp_path: Path) -> None:
+    turned = Image.new("RGB", (30, 20), "red")
+    turned.putpixel((0, 0), (0, 0, 255))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for name in ("turned.png", "turned.webp", "turned.tif"):
+        path = tmp_path / name
+        turned.save(path, exif=exif, lossless=True) if name.endswith("webp") else turned.save(path, exif=exif)
+        assert read_size(path) == (20, 30)
+        assert open_image(path).getpixel((19, 0)) == (0, 0, 255)
+    clear = tmp_path / "clear.png"
+    Image.new("RGBA", (8, 8), (255, 0, 0, 0)).save(clear)
+    assert open_image(clear).getpixel((0, 0)) == (255, 255, 255)
+    assert open_image(clear, (0, 0, 0)).getpixel((0, 0)) == (0, 0, 0)
+    alpha = open_alpha(clear)
+    assert alpha is not None
+    assert alpha.getpixel((0, 0)) == 0
+    record = Record(image=tmp_path / "turned.png", size=(20, 30), crop=Box(left=10, top=0, right=20, bottom=5))
+    assert open_image(record).size == (10, 5)
+    assert open_image(record).getpixel((9, 0)) == (0, 0, 255)
+    with pytest.raises(BadImage, match="was 30 x 30 pixels and is 20 x 30 now"):
+        open_image(Record(image=record.image, size=(30, 30)))
+    grey = tmp_path / "grey.png"
+    Image.new("I;16", (4, 4), 32768).save(grey)
+    assert open_image(grey).getpixel((0, 0)) == (128, 128, 128)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"image": Path("a.png")}, "relative path"),
+        ({"size": (0, 5)}, "size is"),
+        ({"crop": Box(left=0, top=0, right=9, bottom=5)}, "reaches outside"),
+        ({"repeats": 0}, "repeats is 0"),
+        ({"weight": float("nan")}, "weight is nan"),
+        ({"tags": ("a, b",)}, "not one tag"),
+    ],
+)
+def test_records_check_themselves(changes: dict[str, object], message: str) -> None:
+    good: dict[str, object] = {"image": Path("/a.png").absolute(), "size": (8, 8)}
+    with pytest.raises(ValueError, match=message):
+        Record(**(good | changes))  # type: ignore[arg-type]
+
+
+def test_boxes_are_not_empty() -> None:
+    with pytest.raises(ValueError, match="is empty"):
+        Box(left=3, top=0, right=3, bottom=4)
+
+
+def test_a_datasets_fingerprint(tmp_path: Path) -> None:
+    derived = save_derived(Image.new("RGB", (8, 8), "red"), tmp_path / "cache")
+    assert save_derived(Image.new("RGB", (8, 8), "red"), tmp_path / "cache") == derived
+    assert len(list(derived.parent.iterdir())) == 1
+    record = Record(image=derived, size=(8, 8), tags=("1girl",))
+    before = Dataset(records=(record,)).fingerprint()
+    os.utime(derived, (1, 1))
+    assert Dataset(records=(record,)).fingerprint() == before
+    assert Dataset(records=(record,), trigger="x").fingerprint() != before
+    plain = Record(image=picture(tmp_path / "a.png"), size=(40, 60))
+    first = Dataset(records=(plain,)).fingerprint()
+    os.utime(plain.image, (1, 1))
+    assert Dataset(records=(plain,)).fingerprint() != first
+    plain.image.unlink()
+    with pytest.raises(DatasetError, match=r"a\.png"):
+        Dataset(records=(plain,)).fingerprint()

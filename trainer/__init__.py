@@ -1,0 +1,1 @@
+"""Training: a recipe and a dataset in, a run out. Knows no host; `ports.py` says what it needs of one."""

@@ -1,0 +1,41 @@
+"""Which size each picture is trained at, as kohya's aspect-ratio buckets do it."""
+
+from __future__ import annotations
+
+import math
+
+from .recipe import Buckets
+
+Size = tuple[int, int]
+
+
+def bucket_sizes(settings: Buckets) -> tuple[Size, ...]:
+    """All (width, height) in pixels: multiples of `bucket_step` within the limits, as large as the area allows."""
+    area, step = settings.resolution**2, settings.bucket_step
+    sizes = {(_floor(settings.resolution, step), _floor(settings.resolution, step))}
+    for width in range(_ceil(settings.min_bucket, step), settings.max_bucket + 1, step):
+        height = min(_floor(area // width, step), _floor(settings.max_bucket, step))
+        if height >= settings.min_bucket:
+            sizes |= {(width, height), (height, width)}
+    return tuple(sorted(size for size in sizes if min(size) > 0))
+
+
+def bucket_of(size: Size, sizes: tuple[Size, ...]) -> Size:
+    """The bucket whose aspect ratio is nearest to that of `size`; the larger one where two are equally near."""
+    ratio = math.log(size[0] / size[1])
+    return min(sizes, key=lambda s: (abs(math.log(s[0] / s[1]) - ratio), -s[0] * s[1], s))
+
+
+def cover(size: Size, bucket: Size) -> tuple[Size, tuple[int, int]]:
+    """The size to scale a picture to so that it covers `bucket`, and the (left, top) of the centred crop, in pixels."""
+    scale = max(bucket[0] / size[0], bucket[1] / size[1])
+    scaled = (max(bucket[0], round(size[0] * scale)), max(bucket[1], round(size[1] * scale)))
+    return scaled, ((scaled[0] - bucket[0]) // 2, (scaled[1] - bucket[1]) // 2)
+
+
+def _floor(value: int, step: int) -> int:
+    return value // step * step
+
+
+def _ceil(value: int, step: int) -> int:
+    return -(-value // step) * step

@@ -1,0 +1,39 @@
+"""One epoch of a run as a file of its own."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from ..dataset.settings import check_settings, setting
+from .errors import KilnError
+from .formats import DTYPES, cast, load_file, save_file
+from .values import Run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SaveOptions:
+    """What the saved file is called and holds."""
+
+    file_name: str = setting("", "The file's name, folders with / allowed. Empty takes the run's name.")
+    epoch: int = setting(0, "Which epoch to save; 0 is the last one.", low=0, high=100000, step=1)
+    precision: str = setting("fp16", "Precision of the saved weights.", choices=tuple(DTYPES))
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+
+def export(run: Run, options: SaveOptions, folder: Path) -> Path:
+    """Write the chosen epoch below `folder` and return the file. An older file of the same name is replaced."""
+    checkpoint = run.checkpoint(options.epoch)
+    name = options.file_name.strip().removesuffix(".safetensors") or run.name
+    parts = PurePosixPath(name.replace("\\", "/")).parts
+    if not parts or any(not re.fullmatch(r"[^:*?\"<>|/\x00-\x1f]{1,200}", part) or part == ".." for part in parts):
+        raise KilnError(f"file_name is {options.file_name!r}; use a plain name, or folder/name, below {folder}.")
+    tensors, metadata = load_file(checkpoint.file)
+    file = folder.joinpath(*parts[:-1], f"{parts[-1]}.safetensors")
+    title = {"ss_output_name": parts[-1], "modelspec.title": parts[-1]}
+    kept = {key: value for key, value in metadata.items() if not key.startswith("sshs_")}
+    save_file(cast(tensors, options.precision), {**kept, **title}, file)
+    return file

@@ -1,0 +1,123 @@
+"""Files that every UI loads: kohya's keys, kohya's and modelspec's metadata, kohya's hashes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from ..dataset.values import Dataset
+from .errors import KilnError
+from .plan import Plan
+from .recipe import Recipe
+
+DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
+
+
+def save_file(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], file: Path) -> None:
+    """Write a `.safetensors` whole or not at all, with kohya's two model hashes added."""
+    content = {key: tensor.contiguous() for key, tensor in tensors.items()}
+    full = {**metadata, **_hashes(content, metadata)}
+    partial = file.with_name(f"{file.name}.partial")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        safetensors.torch.save_file(content, partial, full)
+        partial.replace(file)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise KilnError(f"{file} could not be written: {error}. Free space or choose another folder.") from error
+
+
+def load_file(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and metadata of a `.safetensors`. Raises `KilnError` naming a file that cannot be read."""
+    try:
+        with safetensors.safe_open(file, framework="pt") as opened:
+            names = list(opened.keys())
+            return {name: opened.get_tensor(name) for name in names}, dict(opened.metadata() or {})
+    except (OSError, safetensors.SafetensorError) as error:
+        raise KilnError(
+            f"{file} is not a LoRA that can be read: {error}. Train it again, or give another file."
+        ) from error
+
+
+def cast(tensors: Mapping[str, Tensor], dtype: str) -> dict[str, Tensor]:
+    """The tensors at another precision, by its name in `DTYPES`."""
+    return {key: tensor.to(DTYPES[dtype]) for key, tensor in tensors.items()}
+
+
+def _hashes(tensors: dict[str, Tensor], metadata: Mapping[str, str]) -> dict[str, str]:
+    """kohya's `sshs_model_hash` (SHA-256 after the header) and `sshs_legacy_hash`, over ss_* metadata only."""
+    blob = safetensors.torch.save(tensors, {key: value for key, value in metadata.items() if key.startswith("ss_")})
+    after_header = 8 + int.from_bytes(blob[:8], "little")
+    return {
+        "sshs_model_hash": hashlib.sha256(blob[after_header:]).hexdigest(),
+        "sshs_legacy_hash": hashlib.sha256(blob[0x100000 : 0x100000 + 0x10000]).hexdigest()[:8],
+    }
+
+
+def describe(recipe: Recipe, dataset: Dataset, plan: Plan, facts: Mapping[str, str]) -> dict[str, str]:
+    """The metadata that stays the same for every epoch of a run, kohya's names first."""
+    network, optimizer = recipe.network, recipe.optimizer
+    args = {"conv_dim": network.conv_dim, "conv_alpha": network.conv_alpha} if network.conv_dim else {}
+    size = f"{recipe.buckets.resolution}x{recipe.buckets.resolution}"
+    values = {
+        "ss_network_module": "networks.lora",
+        "ss_network_dim": network.dim,
+        "ss_network_alpha": network.alpha,
+        "ss_network_args": json.dumps(args),
+        "ss_learning_rate": optimizer.unet_lr,
+        "ss_unet_lr": optimizer.unet_lr,
+        "ss_text_encoder_lr": optimizer.text_lr,
+        "ss_lr_scheduler": optimizer.lr_scheduler,
+        "ss_optimizer": optimizer.optimizer_type,
+        "ss_max_grad_norm": optimizer.max_grad_norm,
+        "ss_num_epochs": recipe.amount.epochs,
+        "ss_max_train_steps": plan.steps,
+        "ss_batch_size_per_device": recipe.amount.batch_size,
+        "ss_num_train_images": sum(plan.repeats),
+        "ss_num_reg_images": sum(n for n, r in zip(plan.repeats, plan.records, strict=True) if r.is_reg),
+        "ss_shuffle_caption": recipe.captions.shuffle_caption,
+        "ss_keep_tokens": recipe.captions.keep_tokens,
+        "ss_min_snr_gamma": recipe.loss.min_snr_gamma or None,
+        "ss_prior_loss_weight": recipe.loss.prior_loss_weight,
+        "ss_resolution": f"({recipe.buckets.resolution}, {recipe.buckets.resolution})",
+        "ss_seed": recipe.seed,
+        "ss_tag_frequency": json.dumps(_tag_frequency(dataset)),
+        "ss_dataset_dirs": json.dumps(_dataset_dirs(dataset)),
+        "ss_bucket_info": json.dumps(_bucket_info(plan)),
+        "modelspec.sai_model_spec": "1.0.0",
+        "modelspec.implementation": "https://github.com/Stability-AI/generative-models",
+        "modelspec.resolution": size,
+        "modelspec.trigger_phrase": dataset.trigger,
+        "trained_words": dataset.trigger,
+    }
+    return {**{key: str(value) for key, value in values.items()}, **facts}
+
+
+def _tag_frequency(dataset: Dataset) -> dict[str, dict[str, int]]:
+    found: dict[str, dict[str, int]] = {}
+    for record in dataset:
+        group = found.setdefault(f"{record.repeats}_{record.group or 'dataset'}", {})
+        for tag in record.tags:
+            group[tag] = group.get(tag, 0) + 1
+    return found
+
+
+def _dataset_dirs(dataset: Dataset) -> dict[str, dict[str, int]]:
+    found: dict[str, dict[str, int]] = {}
+    for record in dataset:
+        row = found.setdefault(
+            f"{record.repeats}_{record.group or 'dataset'}", {"n_repeats": record.repeats, "img_count": 0}
+        )
+        row["img_count"] += 1
+    return found
+
+
+def _bucket_info(plan: Plan) -> dict[str, object]:
+    rows = enumerate(sorted(plan.images().items()))
+    return {"buckets": {str(i): {"resolution": list(size), "count": count} for i, (size, count) in rows}}
