@@ -12,7 +12,7 @@ from PIL import Image
 from .errors import DatasetError
 from .images import open_image
 from .settings import check_settings, setting
-from .tags import parse_tags
+from .tags import parse_tags, unique_tags
 from .values import Dataset, Progress, Record, Size
 
 Paint = Callable[[Image.Image, str, int], Image.Image]
@@ -106,14 +106,15 @@ def _variant(record: Record, style: str, seed: int, file: Path, options: StyleOp
         size = image.size
     style_tags = parse_tags(style)
     # The trigger stays first; the style's own tags say what differs from the source.
-    tags = (*record.tags[:1], *style_tags, *(tag for tag in record.tags[1:] if tag not in style_tags))
+    tags = unique_tags((*record.tags[:1], *style_tags, *record.tags[1:]))
     return dataclasses.replace(
         record,
         image=file,
         size=size,
         crop=None,
         mask=None,
-        tags=tags if record.tags else style_tags,
+        tags=tags,
+        prose=_prompt(record, style) if record.prose else "",
         repeats=options.repeats,
         origin=(*record.origin, f"style:{style} seed {seed}"),
     )

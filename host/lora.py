@@ -39,11 +39,25 @@ def unmatched_keys(model: Any, clip: Any, lora: dict[str, Tensor]) -> list[str]:
 
 
 def model_mark(model: Any, clip: Any) -> str:
-    """A short text that tells loaded models apart: sizes, patches, and a sample of the weights."""
+    """A short text that tells loaded models apart: a sample of each weight, every patch, and the noise schedule."""
     digest = hashlib.sha256()
-    for network, patcher in ((model.model, model), (clip.cond_stage_model, clip.patcher)):
-        for name, tensor in network.state_dict().items():
-            digest.update(f"{name} {tuple(tensor.shape)}".encode())
-            digest.update(repr(tensor.flatten()[:8].float().tolist()).encode())
-        digest.update(repr(sorted(patcher.patches)).encode())
+    sampling = model.get_model_object("model_sampling")
+    kinds = [kind.__name__ for kind in type(sampling).__mro__]
+    digest.update(repr((kinds, _sampled(sampling.sigmas))).encode())
+    for patcher in (model, clip.patcher):
+        # Not `state_dict`: while a LoRA is loaded the sum stands there, and the weights in the patcher's backup.
+        for name, parts in patcher.get_key_patches().items():
+            digest.update(repr((name, _sampled(parts))).encode())
     return digest.hexdigest()
+
+
+def _sampled(value: Any) -> Any:
+    """The value with shapes and first numbers in place of tensors, the same in every session."""
+    if isinstance(value, Tensor):
+        return tuple(value.shape), value.flatten()[:8].float().tolist()
+    if isinstance(value, list | tuple):
+        return [_sampled(one) for one in value]
+    # The host wraps a LoRA's tensors into an adapter object.
+    if hasattr(value, "weights"):
+        return type(value).__name__, _sampled(value.weights)
+    return value if isinstance(value, str | int | float | None) else type(value).__name__

@@ -20,12 +20,12 @@ from .layers import text_layers, unet_layers
 class HostSchedule:
     """The noise of the model's family, through the host's `model_sampling`."""
 
-    def __init__(self, sampling: Any) -> None:
-        self._sampling = sampling
+    def __init__(self, sampling: Any, device: torch.device) -> None:
+        self._sampling, self._device = sampling, device
 
     def sigmas(self) -> Tensor:
-        """The training noise levels, ascending, fp32 [N]."""
-        return _usable(self._sampling.sigmas).float()
+        """The training noise levels, ascending, fp32 [N], on the device that the model is trained on."""
+        return _usable(self._sampling.sigmas).float().to(self._device)
 
     def noised(self, x0: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
         """x_t from clean latents and unit noise."""
@@ -48,7 +48,7 @@ class HostModel:
 
     def __init__(self, model: Any, clip: Any, vae: Any) -> None:
         self._patcher, self._clip, self._vae = model, clip, vae
-        self.schedule = HostSchedule(model.get_model_object("model_sampling"))
+        self.schedule = HostSchedule(model.get_model_object("model_sampling"), model.load_device)
 
     @contextlib.contextmanager
     def open(self) -> Iterator[None]:

@@ -20,6 +20,11 @@ def inputs_of(settings: type[Any]) -> list[io.Input]:
     return [_input(field) for field in dataclasses.fields(settings)]
 
 
+def int_input(name: str, **options: Any) -> io.Input:
+    """A whole number that the page leaves alone: a `seed` it would draw anew, and no finished run would be found."""
+    return io.Int.Input(name, control_after_generate=False, **options)
+
+
 def settings_from(settings: type[T], values: dict[str, Any]) -> T:
     """The dataclass made from a node's values; text becomes a tuple as the field's `split` says."""
     known = {field.name: field for field in dataclasses.fields(settings)}  # type: ignore[arg-type]
@@ -35,13 +40,13 @@ def _input(field: dataclasses.Field[Any]) -> io.Input:
         return io.Boolean.Input(field.name, **common)
     limits = {"min": about["low"], "max": about["high"], "step": about["step"]}
     if isinstance(field.default, int):
-        return io.Int.Input(field.name, **limits, **common)
+        return int_input(field.name, **limits, **common)
     if isinstance(field.default, float):
         return io.Float.Input(field.name, **limits, **common)
     if isinstance(field.default, tuple):
         common["default"] = ("\n" if about["split"] == "lines" else ", ").join(field.default)
-        # A caption ending is short; lists of tags and patterns grow.
-        return io.String.Input(field.name, multiline=not field.default, **common)
+        # A caption ending is short; lists of tags and patterns grow, and lines need a box of several lines.
+        return io.String.Input(field.name, multiline=about["split"] == "lines" or not field.default, **common)
     return io.String.Input(field.name, **common)
 
 

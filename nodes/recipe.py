@@ -9,7 +9,7 @@ from comfy_api.latest import io
 
 from ..trainer.recipe import Amount, Buckets, Captions, Loss, Network, Optimizer, Recipe
 from . import sockets
-from .inputs import inputs_of, settings_from
+from .inputs import inputs_of, int_input, settings_from
 
 # Field names are unique across the groups, as kohya's are, so that one node can show them all.
 GROUPS: dict[str, type[Any]] = {
@@ -33,7 +33,7 @@ class MakeRecipe(io.ComfyNode):
             category=sockets.CATEGORY,
             description="How a LoRA is trained: amount, network, optimizer, sizes, captions, loss.",
             inputs=[
-                io.Int.Input(
+                int_input(
                     "seed", default=0, min=0, max=2**63 - 1, tooltip="Every random choice of the run follows from it."
                 ),
                 *(each for group in GROUPS.values() for each in inputs_of(group)),

@@ -13,6 +13,7 @@ from ..sweep.grid import labelled_grid
 from ..sweep.render import render, report
 from ..trainer.values import Run
 from . import sockets
+from .inputs import int_input
 from .pictures import to_image
 from .sampling import sampling_from, sampling_inputs
 
@@ -36,7 +37,7 @@ class EpochSweep(io.ComfyNode):
                 io.String.Input("negative", multiline=True, default="", tooltip="Negative prompt of all cells."),
                 io.String.Input("epochs", default="all", tooltip="all, last 5, or numbers like 2,4-8."),
                 io.String.Input("strengths", default="1.0", tooltip="LoRA strengths, such as 0.6, 0.8, 1.0."),
-                io.Int.Input("seed", default=0, min=0, max=2**63 - 1, tooltip="The same seed in every cell."),
+                int_input("seed", default=0, min=0, max=2**63 - 1, tooltip="The same seed in every cell."),
                 *sampling_inputs(steps=20, cfg=6.0),
                 io.Int.Input("width", default=1024, min=64, max=8192, step=8, tooltip="Pixels."),
                 io.Int.Input("height", default=1024, min=64, max=8192, step=8, tooltip="Pixels."),

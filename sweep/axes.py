@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 
@@ -30,16 +31,17 @@ def pick_epochs(run: Run, text: str) -> tuple[int, ...]:
         raise KilnError(f"Run {run.name!r} in {run.folder} has no saved epoch; let it train for at least one.")
     if text in ("", "all"):
         return tuple(saved)
-    if last := re.fullmatch(r"last(?:\s+(\d+))?", text):
+    if last := re.fullmatch(r"last(?:\s+([1-9]\d*))?", text):
         return tuple(saved[-int(last[1] or 1) :])
     found: set[int] = set()
     for part in text.split(","):
         span = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
-        if not span:
+        numbers = range(int(span[1]), int(span[2] or span[1]) + 1) if span else ()
+        if not numbers:
             raise KilnError(
                 f"epochs is {text!r}; {part.strip()!r} is no epoch. Write all, last 5, or numbers like 2,4-8."
             )
-        found |= set(range(int(span[1]), int(span[2] or span[1]) + 1))
+        found |= set(numbers)
     missing = sorted(found - set(saved))
     if missing:
         raise KilnError(f"epochs is {text!r}, but run {run.name!r} saved {saved}; {missing} are not among them.")
@@ -52,8 +54,8 @@ def pick_strengths(text: str) -> tuple[float, ...]:
         strengths = tuple(dict.fromkeys(float(part) for part in re.split(r"[,\s]+", text.strip()) if part))
     except ValueError as error:
         raise KilnError(f"strengths is {text!r}: {error}. Write numbers like 0.6, 0.8, 1.0.") from error
-    if not strengths:
-        raise KilnError("strengths is empty; write at least one number, such as 1.0.")
+    if not strengths or not all(map(math.isfinite, strengths)):
+        raise KilnError(f"strengths is {text!r}; write at least one number, such as 1.0.")
     return strengths
 
 

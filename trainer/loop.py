@@ -31,6 +31,8 @@ from .values import Checkpoint, Run
 
 # A single overflow is skipped; a run of them means that the recipe diverged.
 BAD_STEPS_IN_A_ROW = 3
+# Shuffled captions are nearly all different; only so many conditionings are kept.
+KEPT_CONDITIONINGS = 256
 
 
 @dataclass(slots=True, kw_only=True)
@@ -190,7 +192,10 @@ def _conds(state: _State, batch: Sequence[int]) -> list[Any]:
             with torch.no_grad():
                 made = state.model.encode_text([caption], width=width, height=height)
             state.conds[caption, (width, height)] = made[0]
-    return [state.conds[caption, (width, height)] for caption in captions]
+    found = [state.conds[caption, (width, height)] for caption in captions]
+    while len(state.conds) > KEPT_CONDITIONINGS:
+        state.conds.pop(next(iter(state.conds)))
+    return found
 
 
 def _save(state: _State, epoch: int, folder: RunFolder, metadata: dict[str, str], reporter: Reporter) -> None:

@@ -12,9 +12,17 @@ import comfy.supported_models_base
 import folder_paths
 
 _DEMO = Path(__file__).resolve().parent.parent
-_SPEC = importlib.util.spec_from_file_location("kiln_world_family", _DEMO / "family.py")
-family = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(family)
+
+
+def _beside(name):
+    """A module of `demo/`, which is no package here."""
+    spec = importlib.util.spec_from_file_location(f"kiln_world_{name}", _DEMO / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+family = _beside("family")
 
 
 class MiniClip(comfy.sd1_clip.SDClipModel):
@@ -53,6 +61,7 @@ class MiniSD15(comfy.supported_models.SD15):
 
 
 comfy.supported_models.models.insert(0, MiniSD15)
+_beside("variants").register()
 
 for kind in ("checkpoints", "controlnet"):
     folder_paths.add_model_folder_path(kind, str(_DEMO / "models" / kind))

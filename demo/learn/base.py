@@ -103,7 +103,7 @@ def fresh(captioner: Captioner, tags: set[str]) -> Base:
     return Base(unet=unet, text=text, rows=rows)
 
 
-def train(folder: Path, data: Pool, *, steps: int = STEPS, report: bool = True) -> Base:
+def train(folder: Path, data: Pool, *, steps: int = STEPS) -> Base:
     """Train, or go on training; the averaged weights come back."""
     captioner = Captioner()
     captions = [figure.tags() for figure in data.figures]
@@ -138,3 +138,20 @@ def train(folder: Path, data: Pool, *, steps: int = STEPS, report: bool = True) 
     stage.run(one_step)
     averaged.swap()
     return base
+
+
+@torch.no_grad()
+def held_out_loss(base: Base, enc: nn.Module, count: int = 200) -> float:
+    """Mean unweighted noise error on figures that training never saw, at fixed noise and evenly spread steps."""
+    figures = random_figures(count, "base held-out", strange=0.0)
+    captioner, alphas, total = Captioner(), alphas_cumprod(), 0.0
+    generator = torch.Generator().manual_seed(5)
+    for start in range(0, count, 20):
+        some = figures[start : start + 20]
+        x0 = enc(to_unit(pictures(some)))
+        t = torch.arange(20) * 50 + 25
+        noise = torch.randn(x0.shape, generator=generator)
+        context = hostmodels.encode(base.text, base.local(captioner.tokens([f.tags() for f in some])))
+        out = base.unet(noised(x0, t, noise, alphas), t.float(), context=context)
+        total += float((out - noise).square().mean()) * len(some)
+    return total / count

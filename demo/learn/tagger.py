@@ -19,7 +19,7 @@ from ..world.draw import SIDE
 from ..world.figure import Figure
 from .common import Averaged, Stage, cosine, pictures, random_figures, to_unit
 
-STEPS, BATCH, LEARNING_RATE = 3000, 32, 2e-3
+STEPS, BATCH, LEARNING_RATE = 2000, 32, 2e-3
 STRANGE = 0.3
 _POOL, _DECODED = 7000, 2000
 _RATINGS = ("general", "sensitive", "questionable", "explicit")
@@ -158,7 +158,7 @@ def export(net: TaggerNet, folder: Path) -> None:
         dynamo=False,
     )
     with (folder / "selected_tags.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
+        writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["tag_id", "name", "category", "count"])
         for i, tag in enumerate((*_RATINGS, *vocabulary())):
             writer.writerow([i, tag.replace(" ", "_"), 9 if i < len(_RATINGS) else 0, 1])

@@ -33,7 +33,7 @@ RULES = {
         frozenset({"comfy_api"}),
     ),
     "host": Rule(("trainer.ports", "*.values"), frozenset(HOST_MODULES)),
-    "sweep": Rule(("dataset.values", "trainer.values")),
+    "sweep": Rule(("*.values", "*.errors", "trainer.formats")),
     "trainer": Rule(("dataset", "dataset.*")),
     "dataset": Rule(()),
 }

@@ -1,0 +1,91 @@
+"""What a user types for epochs, strengths and prompts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lora_kiln.sweep.axes import Column, columns, pick_epochs, pick_prompts, pick_strengths
+from lora_kiln.trainer.errors import KilnError
+from lora_kiln.trainer.values import Checkpoint, Run
+
+FOLDER = Path("/runs/cat").absolute()
+RUN = Run(
+    folder=FOLDER,
+    name="cat",
+    checkpoints=tuple(Checkpoint(epoch=e, step=10 * e, file=FOLDER / f"{e}.safetensors") for e in range(1, 11)),
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("all", tuple(range(1, 11))),
+        ("", tuple(range(1, 11))),
+        (" ALL ", tuple(range(1, 11))),
+        ("last", (10,)),
+        ("last 2", (9, 10)),
+        ("Last  50", tuple(range(1, 11))),
+        ("2,4-8", (2, 4, 5, 6, 7, 8)),
+        ("8, 2 , 2", (2, 8)),
+        ("3 - 5", (3, 4, 5)),
+    ],
+)
+def test_epochs_are_picked_as_written(text: str, expected: tuple[int, ...]) -> None:
+    assert pick_epochs(RUN, text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("first 2", "'first 2' is no epoch"),
+        ("2,x", "'x' is no epoch"),
+        ("2,,4", "'' is no epoch"),
+        ("-3", "'-3' is no epoch"),
+        ("2-", "'2-' is no epoch"),
+        ("9-12", r"\[11, 12\] are not among them"),
+        ("0", r"\[0\] are not among them"),
+        ("last 0", "'last 0' is no epoch"),
+        ("1,5-2", "'5-2' is no epoch"),
+    ],
+)
+def test_epochs_that_make_no_sense_are_named(text: str, named: str) -> None:
+    with pytest.raises(KilnError, match=named):
+        pick_epochs(RUN, text)
+
+
+def test_a_run_without_epochs_says_so() -> None:
+    with pytest.raises(KilnError, match="no saved epoch"):
+        pick_epochs(Run(folder=FOLDER, name="cat", checkpoints=()), "all")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("1.0", (1.0,)), ("0.6, 0.8,1", (0.6, 0.8, 1.0)), ("0.5 0.5 -1", (0.5, -1.0)), (" .7 ", (0.7,))],
+)
+def test_strengths_are_numbers_in_the_order_given(text: str, expected: tuple[float, ...]) -> None:
+    assert pick_strengths(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", " , ", "strong", "0.5;0.7", "nan", "inf"])
+def test_strengths_that_are_no_numbers_are_named(text: str) -> None:
+    with pytest.raises(KilnError, match="strengths is"):
+        pick_strengths(text)
+
+
+def test_prompts_are_lines() -> None:
+    assert pick_prompts(" a cat, sitting\n\n  a dog \r\n") == ("a cat, sitting", "a dog")
+    with pytest.raises(KilnError, match="prompts is empty"):
+        pick_prompts(" \n ")
+
+
+def test_the_columns_begin_without_the_lora() -> None:
+    assert columns(RUN, "last 2", "0.5 1") == (
+        Column(epoch=0, strength=0.0),
+        Column(epoch=9, strength=0.5),
+        Column(epoch=9, strength=1.0),
+        Column(epoch=10, strength=0.5),
+        Column(epoch=10, strength=1.0),
+    )
+    assert [column.label for column in columns(RUN, "9", "0.5")] == ["no LoRA", "epoch 9  x0.5"]

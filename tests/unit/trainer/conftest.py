@@ -1,0 +1,166 @@
+"""A hand-written stand-in for the host: a linear network that predicts noise, and pictures of one colour."""
+
+from __future__ import annotations
+
+import contextlib
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from lora_kiln.dataset.values import Dataset, Record
+from lora_kiln.trainer.ports import Layer, StepReport
+from lora_kiln.trainer.recipe import Amount, Buckets, Captions, Network, Optimizer, Recipe
+
+WORDS = 16
+
+
+class EpsSchedule:
+    """Noise prediction: x_t = x0 + s * noise, x0 = x_t - s * out."""
+
+    def __init__(self, levels: Sequence[float] = (0.5, 1.0, 2.0)) -> None:
+        self._levels = torch.tensor(levels)
+
+    def sigmas(self) -> Tensor:
+        return self._levels
+
+    def noised(self, x0: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
+        return x0 + sigma.view(-1, 1, 1, 1) * noise
+
+    def denoised_from(self, sigma: Tensor, output: Tensor, x_t: Tensor) -> Tensor:
+        return x_t - sigma.view(-1, 1, 1, 1) * output
+
+
+class FakeModel:
+    """A convolution and two linear layers; `bad_calls` are the calls of `denoise` that answer with NaN."""
+
+    def __init__(self, bad_calls: Sequence[int] = ()) -> None:
+        draw = torch.Generator().manual_seed(1)
+        # Without PyTorch's own initial weights, which would draw from the global generator.
+        self.conv = nn.utils.skip_init(nn.Conv2d, 4, 8, 3, padding=1)
+        self.mix, self.words = nn.utils.skip_init(nn.Linear, 8, 4), nn.utils.skip_init(nn.Linear, WORDS, 8)
+        for module in self.modules():
+            for parameter in module.parameters():
+                parameter.data.normal_(0, 0.2, generator=draw)
+                parameter.requires_grad_(False)
+        self.schedule = EpsSchedule()
+        self.bad_calls = bad_calls
+        self.calls = 0
+        self.is_open = False
+        self.encoded: list[str] = []
+
+    def modules(self) -> tuple[nn.Module, ...]:
+        return self.conv, self.mix, self.words
+
+    def snapshot(self) -> list[Tensor]:
+        """A copy of every weight."""
+        return [p.detach().clone() for module in self.modules() for p in module.parameters()]
+
+    def layers(self) -> list[Layer]:
+        return [
+            Layer(key="lora_unet_conv", module=self.conv, part="unet", conv=True),
+            Layer(key="lora_unet_mix", module=self.mix, part="unet", conv=False),
+            Layer(key="lora_te_words", module=self.words, part="text", conv=False),
+        ]
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[None]:
+        self.is_open = True
+        try:
+            yield
+        finally:
+            self.is_open = False
+
+    def encode_pixels(self, pixels: Tensor) -> Tensor:
+        x = nn.functional.avg_pool2d(pixels.permute(0, 3, 1, 2), 8) * 2 - 1
+        return torch.cat([x, x.mean(dim=1, keepdim=True)], dim=1)
+
+    def encode_text(self, captions: Sequence[str], *, width: int, height: int) -> list[Any]:
+        self.encoded += captions
+        bags = torch.zeros(len(captions), WORDS)
+        for row, caption in enumerate(captions):
+            for word in caption.split(", "):
+                bags[row, zlib.crc32(word.encode()) % WORDS] += 1
+        return list(self.words(bags))
+
+    def denoise(self, x_t: Tensor, sigma: Tensor, conds: Sequence[Any]) -> Tensor:
+        assert self.is_open
+        self.calls += 1
+        scale = sigma.view(-1, 1, 1, 1)
+        hidden = self.conv(x_t / (scale**2 + 1).sqrt()) + torch.stack(list(conds))[:, :, None, None]
+        out = self.mix(hidden.movedim(1, -1)).movedim(-1, 1)
+        if self.calls in self.bad_calls:
+            out = out * float("nan")
+        return x_t - scale * out
+
+    def facts(self) -> dict[str, str]:
+        return {"ss_base_model_version": "fake", "modelspec.prediction_type": "epsilon"}
+
+
+class FakeReporter:
+    """Remembers what it hears; raises `KeyboardInterrupt` at step `stop_at`."""
+
+    def __init__(self, stop_at: int = 0) -> None:
+        self.stop_at = stop_at
+        self.stages: list[tuple[int, int]] = []
+        self.steps: list[StepReport] = []
+        self.files: list[Path] = []
+
+    def stage(self, words: str, done: int, total: int) -> None:
+        self.stages.append((done, total))
+
+    def step(self, report: StepReport) -> None:
+        self.steps.append(report)
+        if report.step == self.stop_at:
+            raise KeyboardInterrupt
+
+    def saved(self, epoch: int, file: Path) -> None:
+        self.files.append(file)
+
+
+@pytest.fixture
+def fake_model() -> type[FakeModel]:
+    return FakeModel
+
+
+@pytest.fixture
+def fake_reporter() -> type[FakeReporter]:
+    return FakeReporter
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Callable[..., Dataset]:
+    """Writes one-colour pictures and returns them as a dataset."""
+
+    def make(*colors: str, size: tuple[int, int] = (64, 64), **fields: Any) -> Dataset:
+        records = []
+        for color in colors:
+            file = tmp_path / "pictures" / f"{color}.png"
+            file.parent.mkdir(exist_ok=True)
+            Image.new("RGB", size, color).save(file)
+            records.append(Record(image=file, size=size, **{"tags": ("kiln", color), **fields}))
+        return Dataset(records=tuple(records), trigger="kiln")
+
+    return make
+
+
+@pytest.fixture
+def small_recipe() -> Callable[..., Recipe]:
+    """A recipe for pictures of 64 pixels: AdamW, rank 4 everywhere, constant rate."""
+
+    def make(*, epochs: int = 2, batch: int = 2, text_lr: float = 0.01, seed: int = 0, **groups: Any) -> Recipe:
+        values: dict[str, Any] = {
+            "network": Network(dim=4, alpha=4.0, conv_dim=4, conv_alpha=4.0),
+            "optimizer": Optimizer(unet_lr=0.01, text_lr=text_lr, lr_scheduler="constant"),
+            "buckets": Buckets(resolution=64, bucket_step=64, min_bucket=64, max_bucket=64),
+            "captions": Captions(shuffle_caption=False),
+        }
+        amount = Amount(epochs=epochs, batch_size=batch)
+        return Recipe(amount=amount, seed=seed, **{**values, **groups})
+
+    return make
