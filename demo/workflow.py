@@ -96,35 +96,43 @@ def _wires(node: Json, nodes: Mapping[int, Json], links: Mapping[int, Source]) -
     """The node's connected inputs, each with the node and the output that feed it."""
     found: dict[str, Any] = {}
     for slot in node.get("inputs", ()):
-        source = _source(slot.get("link"), slot["type"], nodes, links)
+        try:
+            source = _source(slot, nodes, links)
+        except KeyError as error:
+            raise WorkflowError(
+                f"{_name(node)}: the wire into {slot['name']} comes from {error}, which the workflow does not have. "
+                "Save it again from the page."
+            ) from None
         if source is not None:
             found[slot["name"]] = [str(source[0]), source[1]]
     return found
 
 
-def _source(link: int | None, kind: str, nodes: Mapping[int, Json], links: Mapping[int, Source]) -> Source | None:
-    """The output that really feeds a link, or None when nothing does: nodes that do not run are looked through."""
-    while link is not None:
-        if link not in links:
-            raise WorkflowError(f"The workflow has no link {link}, yet one of its inputs names it. Save it again.")
-        origin, output = links[link]
+def _source(slot: Json | None, nodes: Mapping[int, Json], links: Mapping[int, Source]) -> Source | None:
+    """The output that really feeds an input, or None when nothing does: nodes that do not run are looked through."""
+    while slot is not None and slot.get("link") is not None:
+        origin, output = links[slot["link"]]
         node = nodes[origin]
         mode = node.get("mode", 0)
         if mode == MUTED:
             return None
         if mode != BYPASSED and node["type"] != REROUTE:
             return origin, output
-        link = _passed(node, output, kind)
+        slot = _instead(node, output, slot["type"])
     return None
 
 
-def _passed(node: Json, output: int, kind: str) -> int | None:
-    """The link that takes an output's place: that of the input with its number, or of the first with its type."""
+def _instead(node: Json, output: int, kind: str) -> Json | None:
+    """The input that takes an output's place: the one with its number, else the first of its type."""
     slots = list(node.get("inputs", ()))
     if node["type"] == REROUTE:
-        return slots[0].get("link") if slots else None
-    same = [slot for slot in (*slots[output : output + 1], *slots) if slot["type"] == kind]
-    return same[0].get("link") if same else None
+        return {**slots[0], "type": kind} if slots else None
+    same = slots[output : output + 1]
+    if kind == "*":
+        return next(iter((*same, *slots)), None)
+    fitting = [slot for slot in same if slot["type"] in (kind, "*")]
+    fitting += [slot for wanted in (kind, "*") for slot in slots if slot["type"] == wanted]
+    return next(iter(fitting), None)
 
 
 def _name(node: Json) -> str:

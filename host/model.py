@@ -104,7 +104,7 @@ class HostModel:
         """Metadata about the base: architecture and prediction type as modelspec and kohya name them."""
         model = self._patcher.model
         config = model.model_config.unet_config
-        kind = type(model.model_config).__name__
+        kind = type(model).__name__
         architecture, version = f"{kind.lower()}/lora", kind
         if "model_channels" in config:
             xl = config.get("adm_in_channels") is not None

@@ -20,7 +20,7 @@ from ..world.figure import Figure
 from .common import Averaged, Stage, cosine, pictures, random_figures, to_unit
 
 STEPS, BATCH, LEARNING_RATE = 2000, 32, 2e-3
-STRANGE = 0.3
+STRANGE = 0.5
 _POOL, _DECODED = 7000, 2000
 _RATINGS = ("general", "sensitive", "questionable", "explicit")
 

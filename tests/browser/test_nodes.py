@@ -1,0 +1,40 @@
+"""Our nodes in the stock page: help pages, and what a fresh node holds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+    from demo.hosting import Host
+
+# The page asks for the node's language first, then for this.
+HELP = "async id => { const r = await fetch(`/extensions/lora-kiln/docs/${id}.md`); return [r.status, await r.text()] }"
+FRESH = """id => {
+  const node = LiteGraph.createNode(id)
+  return Object.fromEntries((node.widgets ?? []).map(w => [w.name, w.value]))
+}"""
+
+
+def ours(host: Host) -> dict[str, Any]:
+    return {name: about for name, about in host.object_info().items() if name.startswith("Kiln")}
+
+
+def test_every_node_has_a_help_page_where_the_page_looks(page: Page, host: Host) -> None:
+    for name, about in ours(host).items():
+        assert about["python_module"] == "custom_nodes.lora-kiln"
+        status, text = page.evaluate(HELP, name)
+        assert (status, text.splitlines()[0]) == (200, f"# {about['display_name']}"), name
+
+
+def test_a_fresh_node_holds_the_defaults_and_nothing_else(page: Page, host: Host) -> None:
+    """No dice beside a seed either: a seed that changes after every run would train everything again."""
+    for name, about in ours(host).items():
+        shown = page.evaluate(FRESH, name)
+        expected = {
+            field: options["default"]
+            for field, (_, options) in about["input"]["required"].items()
+            if "default" in options
+        }
+        assert {field: value for field, value in shown.items() if field != "model"} == expected, name
