@@ -167,7 +167,12 @@ class Host:
         if reply.status_code == 400:
             raise _refusal(reply.json())
         reply.raise_for_status()
-        return str(reply.json()["prompt_id"])
+        answer = reply.json()
+        if answer.get("node_errors"):
+            # One good output is enough for the server; it would leave the others out without a word.
+            self._request("POST", "/queue", json={"delete": [answer["prompt_id"]]})
+            raise _refusal(answer)
+        return str(answer["prompt_id"])
 
     def interrupt(self) -> None:
         """Ask the server to stop the workflow that runs now."""

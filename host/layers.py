@@ -27,6 +27,8 @@ def unet_layers(model: Any) -> list[Layer]:
         keys = [key for key in names.get(f"diffusion_model.{path}.weight", ()) if key.startswith("lora_unet_")]
         if not keys or not isinstance(module, (nn.Linear, nn.Conv2d)):
             continue
+        if isinstance(module, nn.Conv2d) and module.groups != 1:
+            continue
         conv = isinstance(module, nn.Conv2d) and module.kernel_size != (1, 1)
         if is_unet and not conv and not any(part in f".{path}" for part in _UNET_LINEAR):
             continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -38,9 +39,10 @@ class RunFolder:
         self._write()
 
     def log(self, **values: Any) -> None:
-        """Append one line to `metrics.jsonl`."""
+        """Append one line to `metrics.jsonl`. A number that is not finite, which JSON lacks, becomes null."""
+        plain = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
         with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(values) + "\n")
+            file.write(json.dumps(plain, allow_nan=False) + "\n")
 
     def checkpoint_file(self, epoch: int) -> Path:
         return self.folder / f"{self.name}-{epoch:06d}.safetensors"
@@ -107,11 +109,12 @@ def load_run(folder: Path) -> Run:
 
 
 def read_losses(folder: Path) -> list[float]:
-    """The loss of every step so far."""
+    """The loss of every step so far; NaN where it was not finite."""
     file = folder / "metrics.jsonl"
     if not file.is_file():
         return []
-    return [json.loads(line)["loss"] for line in file.read_text(encoding="utf-8").splitlines()]
+    losses = (json.loads(line)["loss"] for line in file.read_text(encoding="utf-8").splitlines())
+    return [math.nan if loss is None else loss for loss in losses]
 
 
 def _read(folder: Path) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -119,7 +120,7 @@ def node(host: Host) -> Callable[..., dict[str, Any]]:
 @pytest.fixture
 def pictures(host: Host, request: pytest.FixtureRequest) -> Path:
     """A folder of captioned pictures in the running server's input folder, its own for each test."""
-    return write_pictures(host.base / "input" / request.node.name)
+    return write_pictures(host.base / "input" / re.sub(r"\W+", "-", request.node.name).strip("-"))
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -102,6 +103,18 @@ def test_losses_are_read_in_order(tmp_path: Path) -> None:
         run.log(step=step, loss=loss)
     assert read_losses(tmp_path / "cat") == [0.5, 0.25, 0.125]
     assert read_losses(tmp_path / "nothing") == []
+
+
+def test_a_loss_that_is_not_finite_is_written_as_plain_json(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run", "run", "mark", Dataset())
+    run.start(Recipe())
+
+    run.log(step=1, loss=math.inf)
+    run.log(step=2, loss=0.5)
+
+    assert '"loss": null' in (tmp_path / "run" / "metrics.jsonl").read_text(encoding="utf-8")
+    assert math.isnan(read_losses(tmp_path / "run")[0])
+    assert read_losses(tmp_path / "run")[1] == 0.5
 
 
 def test_a_folder_without_a_run_is_named(tmp_path: Path) -> None:
