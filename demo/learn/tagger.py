@@ -19,17 +19,18 @@ from ..world.draw import SIDE
 from ..world.figure import Figure
 from .common import Averaged, Stage, cosine, pictures, random_figures, to_unit
 
-STEPS, BATCH, LEARNING_RATE = 2000, 32, 2e-3
+STEPS, BATCH, LEARNING_RATE = 1600, 32, 2e-3
 STRANGE = 0.5
 _POOL, _DECODED = 7000, 2000
+# A garment's tag is a look and a kind: `red dress`, `striped shirt`.
+LOOKS = (*words.CLOTH_COLORS, *words.STRANGE_PATTERNS)
+KINDS = tuple(sorted({kind for outfit in words.OUTFITS for kind in outfit}))
 _RATINGS = ("general", "sensitive", "questionable", "explicit")
 
 
 def vocabulary() -> tuple[str, ...]:
     """Every general tag that a picture of the world or of a stranger can have, sorted."""
-    looks = [*words.CLOTH_COLORS, *words.STRANGE_PATTERNS]
-    kinds = sorted({kind for outfit in words.OUTFITS for kind in outfit})
-    tags = {f"{look} {kind}" for look, kind in itertools.product(looks, kinds)}
+    tags = {f"{look} {kind}" for look, kind in itertools.product(LOOKS, KINDS)}
     tags |= {f"{color} hair" for color in (*words.HAIR_COLORS, *words.STRANGE_HAIR_COLORS)}
     tags |= {f"{color} eyes" for color in words.EYE_COLORS}
     for group in (
@@ -41,21 +42,51 @@ def vocabulary() -> tuple[str, ...]:
 
 
 class TaggerNet(nn.Module):
-    """NHWC BGR 0..255 -> logits [N, tags]."""
+    """NHWC BGR 0..255 -> probabilities [N, tags] in the vocabulary's order.
 
-    def __init__(self, tags: int) -> None:
+    Each `red dress` alone is too rare to learn. So P(red dress) = P(a dress is worn) * P(it is red | a dress is worn):
+    every picture of a dress teaches the dress, and every red one of them its red.
+    """
+
+    def __init__(self) -> None:
         super().__init__()
+        tags = vocabulary()
+        pairs = [tags.index(f"{look} {kind}") for kind in KINDS for look in LOOKS]
+        self.register_buffer("pairs", torch.tensor(pairs), persistent=False)
+        rest = [i for i in range(len(tags)) if i not in set(pairs)]
+        self.register_buffer("rest", torch.tensor(rest), persistent=False)
+        # Where each tag of the vocabulary stands in the concatenation of `rest` and `pairs`.
+        self.register_buffer("order", torch.argsort(torch.tensor(rest + pairs)), persistent=False)
         self.body = nn.Sequential(
             _layer(3, 24, 2), _layer(24, 48, 2), _Residual(48), _layer(48, 96, 2), _Residual(96), _Residual(96),
             _layer(96, 160, 2), _Residual(160),
         )  # fmt: skip
         self.squeeze = nn.Sequential(nn.Conv2d(160, 24, 1), nn.ReLU(), nn.Flatten())
-        self.head = nn.Linear(160 * 2 + 24 * (SIDE // 16) ** 2, tags)
+        self.head = nn.Linear(160 * 2 + 24 * (SIDE // 16) ** 2, len(rest) + len(KINDS) * (1 + len(LOOKS)))
 
     def forward(self, x: Tensor) -> Tensor:
+        single, worn, looks = self.logits(x)
+        garments = torch.sigmoid(worn)[:, :, None] * torch.softmax(looks, 2)
+        return torch.cat([torch.sigmoid(single), garments.flatten(1)], 1)[:, self.order]
+
+    def logits(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Of the single tags [N, rest], of the kinds worn [N, kinds], of each kind's looks [N, kinds, looks]."""
         x = self.body(x.permute(0, 3, 1, 2).flip(1) / 127.5 - 1)
         pooled = torch.cat([x.mean((2, 3)), x.amax((2, 3)), self.squeeze(x)], 1)
-        return self.head(nn.functional.dropout(pooled, 0.1, self.training))
+        out = self.head(nn.functional.dropout(pooled, 0.1, self.training))
+        single, worn, looks = out.split((len(self.rest), len(KINDS), len(KINDS) * len(LOOKS)), 1)
+        return single, worn, looks.unflatten(1, (len(KINDS), len(LOOKS)))
+
+    def loss(self, x: Tensor, targets: Tensor) -> Tensor:
+        """Binary cross-entropy of what is there, and cross-entropy of the looks of what is worn."""
+        single, worn, looks = self.logits(x)
+        wanted = targets[:, self.pairs].unflatten(1, (len(KINDS), len(LOOKS)))
+        there = wanted.amax(2)
+        binary = nn.functional.binary_cross_entropy_with_logits(
+            torch.cat([single, worn], 1), torch.cat([targets[:, self.rest], there], 1)
+        )
+        of_looks = -(wanted * torch.log_softmax(looks, 2)).sum() / there.sum().clamp(min=1)
+        return binary + 0.1 * of_looks
 
 
 class _Residual(nn.Module):
@@ -74,7 +105,7 @@ def _layer(n_in: int, n_out: int, stride: int) -> nn.Sequential:
 def train(folder: Path, enc: nn.Module, dec: nn.Module, *, steps: int = STEPS) -> TaggerNet:
     """Train, or go on training, on drawn pictures and on what the autoencoder makes of some of them."""
     torch.manual_seed(4)
-    net = TaggerNet(len(vocabulary())).to(memory_format=torch.channels_last)
+    net = TaggerNet().to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(net.parameters(), lr=LEARNING_RATE, weight_decay=0.02, fused=True)
     averaged = Averaged((net,), 0.998)
     stage = Stage("tagger", folder, steps, {"net": net, "optimizer": optimizer}, averaged)
@@ -114,7 +145,7 @@ def targets_of(figures: list[Figure]) -> Tensor:
 
 
 def _step(
-    step: int, steps: int, images: np.ndarray, targets: Tensor, net: nn.Module, optimizer: torch.optim.Optimizer
+    step: int, steps: int, images: np.ndarray, targets: Tensor, net: TaggerNet, optimizer: torch.optim.Optimizer
 ) -> float:
     rng = np.random.default_rng((5, step))
     rows = rng.integers(len(images), size=BATCH)
@@ -122,7 +153,7 @@ def _step(
     shift = tuple(int(v) for v in rng.integers(-4, 5, size=2))
     x = torch.roll(x, shift, (1, 2)).flip(3) * float(rng.uniform(0.96, 1.04))
     x = (x + torch.from_numpy(rng.normal(0, 4, x.shape).astype(np.float32))).clamp(0, 255)
-    loss = nn.functional.binary_cross_entropy_with_logits(net(x), targets[torch.from_numpy(rows)])
+    loss = net.loss(x, targets[torch.from_numpy(rows)])
     for group in optimizer.param_groups:
         group["lr"] = LEARNING_RATE * cosine(step, steps, warmup=100)
     optimizer.zero_grad(set_to_none=True)
@@ -132,14 +163,14 @@ def _step(
 
 
 class _Exported(nn.Module):
-    """Adds the WD contract's rating rows and turns logits into probabilities."""
+    """Adds the WD contract's rating rows."""
 
     def __init__(self, net: TaggerNet) -> None:
         super().__init__()
         self.net = net
 
     def forward(self, x: Tensor) -> Tensor:
-        found = torch.sigmoid(self.net(x))
+        found = self.net(x)
         rating = torch.cat([torch.full_like(found[:, :1], 0.99), torch.full_like(found[:, :3], 0.003)], 1)
         return torch.cat([rating, found], 1)
 
@@ -170,6 +201,6 @@ def f1(net: TaggerNet, count: int = 600, threshold: float = 0.35) -> float:
     figures = random_figures(count, "tagger held-out", strange=STRANGE)
     wanted, images = targets_of(figures).bool(), pictures(figures)
     batches = (torch.from_numpy(images[i : i + 50]).float().flip(3) for i in range(0, count, 50))
-    found = torch.cat([torch.sigmoid(net(x)) for x in batches]) > threshold
+    found = torch.cat([net(x) for x in batches]) > threshold
     hits = float((found & wanted).sum())
     return 2 * hits / float(found.sum() + wanted.sum())

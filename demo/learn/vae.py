@@ -19,7 +19,7 @@ LATENT_CHANNELS = 4
 # SD1.5's latent scale: the host divides latents by it, TAESD multiplies it back.
 VAE_SCALE = 0.18215
 STEPS, BATCH, CROP, LEARNING_RATE = 5000, 6, 64, 1e-3
-REFINE_STEPS = 2500
+REFINE_STEPS = 1200
 _POOL = 6000
 
 

@@ -102,7 +102,7 @@ def test_an_interrupted_stage_ends_where_an_uninterrupted_one_does(tmp_path: Pat
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-            return float(loss)
+            return float(loss.detach())
 
         stage.run(step)
         return layer.weight.detach().numpy().copy()
