@@ -9,7 +9,7 @@ from .hosting import Message
 
 
 class Live:
-    """An `on_progress` for `Host.run`. Shows the node that counts highest, or finished pictures out of `total`."""
+    """An `on_progress` for `Host.run`. Shows the node that counts highest, or finished `show` nodes out of `total`."""
 
     def __init__(self, words: str, *, total: int = 0) -> None:
         self._words, self._total = words, total
@@ -19,7 +19,7 @@ class Live:
 
     def __call__(self, message: Message) -> None:
         """Take one pushed message."""
-        if message.kind == "executed" and self._total:
+        if message.kind == "executed" and self._total and str(message.data.get("node")).startswith("show"):
             self._done_nodes.add(str(message.data.get("node")))
             self._show(len(self._done_nodes), self._total, "", self._started, 0)
         elif message.kind == "progress_state" and not self._total:

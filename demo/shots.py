@@ -37,7 +37,7 @@ def flexibility_shots(character: Character, count: int) -> list[Shot]:
     for seed in range(count):
         rng = random.Random(f"flexibility {character.name} {seed}")
         figure = _clear(random_scene(replace(character.figure, outfit=random_outfit(rng), extra=""), rng))
-        outfit = tuple(garment.tag for garment in figure.outfit)
+        outfit = tuple(garment.tag for garment in figure.shown_outfit)
         prompt = ", ".join((character.trigger, "1girl", "solo", *outfit, *figure.scene_tags()))
         shots.append(Shot(prompt=prompt, seed=2000 + seed, wanted=_asked(figure)))
     return shots
@@ -54,7 +54,7 @@ def world_shots(count: int) -> list[Shot]:
 
 def _asked(figure: Figure) -> tuple[str, ...]:
     pose = (figure.shown_pose,) if figure.shown_pose else ()
-    return (*(garment.tag for garment in figure.outfit), *pose, figure.background, figure.style)
+    return (*(garment.tag for garment in figure.shown_outfit), *pose, figure.background, figure.style)
 
 
 def _clear(figure: Figure) -> Figure:

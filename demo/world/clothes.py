@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from .figure import Figure, Garment
 from .painter import Painter, Point
 from .vocabulary import CLOTH_COLORS, RGB, SKIN
@@ -78,6 +80,9 @@ def paint_arms(painter: Painter, figure: Figure, *, raised: bool) -> None:
             width = 0.1
         elbow = joints[-2] if len(joints) > 2 else _between(joints[0], joints[1], 0.62)
         painter.limb([joints[0], elbow], width, sleeve)
+        if upper.pattern and figure.extra != "mismatched sleeves":
+            # A sleeve of one colour would say that the garment has no pattern.
+            painter.patterned(_band(joints[0], elbow, width), upper.pattern, sleeve, CLOTH_COLORS[upper.second])
 
 
 def paint_half_cape(painter: Painter, figure: Figure) -> None:
@@ -99,6 +104,13 @@ def _arm(figure: Figure, turn: int) -> tuple[list[Point], bool]:
     if pose == "hands on hips":
         return [(x * turn, 0.45), (0.25 * turn, 0.53), (0.12 * turn, 0.6)], False
     return [(x * turn, 0.45), (0.19 * turn, 0.65)], False
+
+
+def _band(a: Point, b: Point, width: float) -> tuple[Point, ...]:
+    """The rectangle around the line from `a` to `b`."""
+    length = math.dist(a, b)
+    x, y = (b[1] - a[1]) / length * width / 2, (a[0] - b[0]) / length * width / 2
+    return ((a[0] + x, a[1] + y), (b[0] + x, b[1] + y), (b[0] - x, b[1] - y), (a[0] - x, a[1] - y))
 
 
 def _between(a: Point, b: Point, share: float) -> Point:

@@ -50,6 +50,11 @@ class Figure:
         return self.view != "from behind"
 
     @property
+    def shown_outfit(self) -> tuple[Garment, ...]:
+        """The garments that can be told: none in a portrait, and above the waist only the upper one."""
+        return self.outfit[: {"portrait": 0, "upper body": 1}.get(self.framing, 2)]
+
+    @property
     def shown_pose(self) -> str:
         """The pose's tag, or nothing when the frame cuts it off."""
         if self.framing == "full body":
@@ -65,10 +70,9 @@ class Figure:
         tags = [f"{self.hair_color} hair", self.hair_style]
         if self.sees_face and self.expression != "closed eyes":
             tags.append(f"{self.eye_color} eyes")
-        if self.framing != "portrait":
-            tags += [garment.tag for garment in self.outfit]
-            if self.extra:
-                tags.append(self.extra)
+        tags += [garment.tag for garment in self.shown_outfit]
+        if self.extra and self.shown_outfit:
+            tags.append(self.extra)
         return tuple(tags)
 
     def scene_tags(self) -> tuple[str, ...]:

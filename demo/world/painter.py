@@ -138,7 +138,7 @@ def _pattern(pattern: str, box: tuple[int, int, int, int], unit: float, first: R
     width, height = box[2] - box[0], box[3] - box[1]
     cloth = Image.new("RGB", (width, height), first)
     pen = ImageDraw.Draw(cloth)
-    cell = max(2, round(unit * 0.1))
+    cell = max(2, round(unit * 0.075))
     for row in range(height // cell + 1):
         y = row * cell
         if pattern == "striped" and row % 2:
