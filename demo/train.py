@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from .learn import base, control, export, hostmodels, tagger, vae
+from .learn.quality import measure
 from .mount import ROOT
 
-CARD = Path(__file__).resolve().parent / "models" / "README.md"
-QUALITY = CARD.with_name("quality.json")
+QUALITY = export.MODELS / "quality.json"
 LIMIT_BYTES = 45_000_000
 
 
@@ -44,8 +44,6 @@ def train_world(work: Path) -> dict[str, Any]:
     tagger.export(net, export.TAGGER)
     steering = control.train(work, data, model)
     export.save_controlnet(steering)
-    from .learn.quality import measure
-
     found = {
         "vae_psnr_db": round(vae.psnr(enc, dec), 2),
         "base_loss": round(base.held_out_loss(model, enc), 5),
