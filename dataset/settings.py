@@ -17,13 +17,23 @@ def setting(
     high: float | None = None,
     step: float | None = None,
     split: str = "",
+    detail: bool = False,
 ) -> T:
     """A dataclass field that documents itself.
 
     `choices` limits a string; `low` and `high` (both inclusive) limit a number; `step` is the page's step.
     `split` says how a page's text becomes a tuple: "tags" (at commas and lines) or "lines".
+    A `detail` stands on a node of its own, beside the main one that has the common settings.
     """
-    metadata = {"help": help, "choices": choices, "low": low, "high": high, "step": step, "split": split}
+    metadata = {
+        "help": help,
+        "choices": choices,
+        "low": low,
+        "high": high,
+        "step": step,
+        "split": split,
+        "detail": detail,
+    }
     field: T = dataclasses.field(default=default, metadata=metadata)
     return field
 

@@ -177,16 +177,16 @@ class Dataset:
         for record in self.records:
             plain = dataclasses.replace(record, image=Path(record.image.anchor), mask=None)
             digest.update(repr(plain).encode("utf-8", "surrogatepass"))
-            digest.update(_identity(record.image).encode("utf-8", "surrogatepass"))
+            digest.update(identity(record.image).encode("utf-8", "surrogatepass"))
             if record.mask:
-                digest.update(_identity(record.mask).encode("utf-8", "surrogatepass"))
+                digest.update(identity(record.mask).encode("utf-8", "surrogatepass"))
         return digest.hexdigest()
 
 
 _CONTENT_NAME = re.compile(r"[0-9a-f]{64}")
 
 
-def _identity(path: Path) -> str:
+def identity(path: Path) -> str:
     """What tells one file's content from another's without reading it.
 
     A derived image carries the hash of its pixels as its name, so writing it again changes nothing.

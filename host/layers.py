@@ -10,7 +10,7 @@ from typing import Any
 import comfy.lora
 from torch import nn
 
-from ..trainer.ports import Layer
+from ..trainer.ports import BlockCounts, Layer
 
 # kohya's choice for UNets: the transformer blocks and their projections; convolutions are LoCon's.
 _UNET_LINEAR = (".transformer_blocks.", ".proj_in", ".proj_out")
@@ -33,8 +33,23 @@ def unet_layers(model: Any) -> list[Layer]:
         if is_unet and not conv and not any(part in f".{path}" for part in _UNET_LINEAR):
             continue
         key = next((key for key in keys if key.startswith(prefer)), keys[0]) if prefer else keys[0]
-        layers.append(Layer(key=key, module=module, part="unet", conv=conv))
+        layers.append(Layer(key=key, module=module, part="unet", conv=conv, place=_place(path)))
     return layers
+
+
+def block_counts(model: Any) -> BlockCounts | None:
+    """A UNet's input, middle and output blocks; SD's middle counts as one, SDXL's as three, as in kohya's lists."""
+    network = model.diffusion_model
+    if not hasattr(network, "input_blocks"):
+        return None
+    middle = 1 if _is_sd1(model) else len(network.middle_block)
+    return BlockCounts(down=len(network.input_blocks), mid=middle, up=len(network.output_blocks))
+
+
+def _place(path: str) -> tuple[str, int] | None:
+    kind, _, rest = path.partition(".")
+    part = {"input_blocks": "down", "middle_block": "mid", "output_blocks": "up"}.get(kind)
+    return (part, int(rest.partition(".")[0])) if part else None
 
 
 def text_layers(clip: Any) -> list[Layer]:

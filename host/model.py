@@ -13,8 +13,12 @@ import comfy.samplers
 import torch
 from torch import Tensor, nn
 
-from ..trainer.ports import Layer
-from .layers import text_layers, unet_layers
+from ..trainer.ports import BlockCounts, Layer, ModelTraits, View
+from .layers import block_counts, text_layers, unet_layers
+from .marks import pixel_mark
+from .memory import in_use, weight_bytes
+from .precision import at_precision, recomputed
+from .sampling import Sampling, empty_latent, encode_prompt, sample
 
 
 class HostSchedule:
@@ -51,7 +55,7 @@ class HostModel:
         self.schedule = HostSchedule(model.get_model_object("model_sampling"), model.load_device)
 
     @contextlib.contextmanager
-    def open(self) -> Iterator[None]:
+    def open(self, *, precision: str, checkpointing: bool) -> Iterator[None]:
         """Load the model and the text encoder wholly and make them fit for backward."""
         patchers = [self._patcher, self._clip.patcher]
         comfy.model_management.load_models_gpu(patchers, force_full_load=True)
@@ -62,6 +66,9 @@ class HostModel:
             for network in (self._patcher.model, self._clip.cond_stage_model):
                 stack.enter_context(ordinary_tensors(network))
                 stack.enter_context(_no_in_place(network))
+            stack.enter_context(at_precision(self._patcher.model, precision))
+            if checkpointing:
+                stack.enter_context(recomputed(self._patcher.model.diffusion_model))
             yield
 
     def layers(self) -> Sequence[Layer]:
@@ -74,15 +81,19 @@ class HostModel:
             latent: Tensor = self._patcher.model.process_latent_in(self._vae.encode(pixels.clone()))
             return latent.clone()
 
-    def encode_text(self, captions: Sequence[str], *, width: int, height: int) -> list[Any]:
-        """One host conditioning a caption, with the size ids of a picture that fills its bucket."""
-        extra = {"width": width, "height": height, "target_width": width, "target_height": height}
-        conds = []
-        for caption in captions:
-            tokens = self._clip.tokenize(escape(caption))
-            [[cond, about]] = self._clip.encode_from_tokens_scheduled(tokens)
+    def encode_text(
+        self, captions: Sequence[str], views: Sequence[View], *, clip_skip: int, max_tokens: int
+    ) -> list[Any]:
+        """One host conditioning a caption, with the size ids of how its picture is seen."""
+        clip, conds = self._at_layer(clip_skip), []
+        for caption, view in zip(captions, views, strict=True):
+            tokens = clip.tokenize(escape(caption))
+            if max_tokens:
+                # The host encodes in sections of 75 tokens and joins them.
+                tokens = {name: sections[: max_tokens // 75] for name, sections in tokens.items()}
+            [[cond, about]] = clip.encode_from_tokens_scheduled(tokens)
             about = {key: _usable(value) if isinstance(value, Tensor) else value for key, value in about.items()}
-            conds.append([_usable(cond), {**about, **extra}])
+            conds.append([_usable(cond), {**about, **_sizes(view)}])
         return conds
 
     def denoise(self, x_t: Tensor, sigma: Tensor, conds: Sequence[Any]) -> Tensor:
@@ -117,12 +128,67 @@ class HostModel:
             "modelspec.prediction_type": prediction,
         }
 
+    def blocks(self) -> BlockCounts | None:
+        """The UNet's blocks as kohya counts them; None for other kinds of model."""
+        return block_counts(self._patcher.model)
+
+    def pixel_mark(self) -> str:
+        """Tells autoencoders, and the scale of their latents, apart."""
+        return pixel_mark(self._vae, self._patcher.model)
+
+    def traits(self) -> ModelTraits:
+        """What a recipe can be wrong about."""
+        encoders = [m for m in self._clip.cond_stage_model.modules() if isinstance(m, comfy.clip_model.CLIPEncoder)]
+        model = self._patcher.model
+        return ModelTraits(
+            half=(model.manual_cast_dtype or model.get_dtype()) == torch.float16,
+            device=self._patcher.load_device.type,
+            clip_layers=max((len(encoder.layers) for encoder in encoders), default=0),
+            weight_bytes=weight_bytes(self._patcher.model) + weight_bytes(self._clip.cond_stage_model),
+        )
+
+    def memory(self) -> int:
+        """Bytes in use: the GPU's peak, or this process's."""
+        return in_use(self._patcher.load_device)
+
+    def sample(
+        self, prompt: str, *, width: int, height: int, steps: int, cfg: float, seed: int, clip_skip: int
+    ) -> Tensor:
+        """A picture [H, W, 3] in 0..1 by the host's sampler, as it is to the words a user would type."""
+        settings = Sampling(steps=steps, cfg=cfg, sampler="euler", scheduler="normal")
+        latent = empty_latent(self._patcher, width, height)
+        clip = self._at_layer(clip_skip)
+        positive, negative = encode_prompt(clip, prompt), encode_prompt(clip, "")
+        # The host's noise comes from the global generator, which is not ours to move.
+        with torch.random.fork_rng():
+            return sample(self._patcher, self._vae, positive, negative, latent, settings, seed=seed)
+
+    def _at_layer(self, clip_skip: int) -> Any:
+        """The text encoder, read at the layer that the recipe says; 1 leaves it as the graph has it."""
+        if clip_skip <= 1:
+            return self._clip
+        clip = self._clip.clone()
+        clip.clip_layer(-clip_skip)
+        return clip
+
     def _model_conds(self, cond: Any, noise: Tensor) -> dict[str, Any]:
         converted = comfy.sampler_helpers.convert_cond([cond])
         model = self._patcher.model
         comfy.samplers.encode_model_conds(model.extra_conds, converted, noise, noise.device, "positive")
         found: dict[str, Any] = converted[0]["model_conds"]
         return {key: value.process_cond(batch_size=1, area=None) for key, value in found.items()}
+
+
+def _sizes(view: View) -> dict[str, int]:
+    """SDXL's size conditioning, under the names of the host's own encoding node."""
+    return {
+        "width": view.original[0],
+        "height": view.original[1],
+        "crop_w": view.crop[0],
+        "crop_h": view.crop[1],
+        "target_width": view.target[0],
+        "target_height": view.target[1],
+    }
 
 
 def escape(caption: str) -> str:

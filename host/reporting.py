@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..trainer.ports import StepReport
@@ -24,6 +25,11 @@ class NodeReporter:
         if done == 0:
             log.info("LoRA Kiln: %s (%d)", words, total)
 
+    def note(self, words: str) -> None:
+        """Something that the user should read."""
+        for line in words.splitlines():
+            log.info("LoRA Kiln: %s", line)
+
     def step(self, report: StepReport) -> None:
         """A step is done."""
         if self._bar is None:
@@ -41,3 +47,7 @@ class NodeReporter:
     def saved(self, epoch: int, file: Path) -> None:
         """An epoch's file is on disk."""
         log.info("LoRA Kiln: epoch %d saved as %s", epoch, file.name)
+
+    def painted(self, step: int, files: Sequence[Path]) -> None:
+        """Sample pictures are on disk."""
+        log.info("LoRA Kiln: step %d painted in %s", step, files[0].parent)

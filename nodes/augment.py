@@ -8,7 +8,7 @@ from comfy_api.latest import io
 
 from ..dataset.augment import StyleOptions, augment
 from ..dataset.values import Dataset
-from ..host.lora import model_mark
+from ..host.marks import model_mark
 from ..host.painting import StylePainter
 from ..host.paths import cache_folder
 from ..host.progress import Progress

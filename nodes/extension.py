@@ -7,7 +7,19 @@ from comfy_api.latest import ComfyExtension, io
 from .augment import ControlNetStyleAugment
 from .captions import AutoTag, PruneTags
 from .dataset import LoadDataset
-from .recipe import MakeRecipe
+from .kohya import LoadKohyaConfig, SaveKohyaConfig
+from .recipe import (
+    BlockDetails,
+    BucketDetails,
+    CaptionDetails,
+    MakeRecipe,
+    NetworkDetails,
+    NoiseDetails,
+    OptimizerDetails,
+    SavingDetails,
+)
+from .resize import ResizeLoRA
+from .run import LoadRun
 from .save import SaveLoRA
 from .sweep import EpochSweep
 from .train import TrainLoRA
@@ -20,8 +32,19 @@ NODES: tuple[type[io.ComfyNode], ...] = (
     CropViews,
     ControlNetStyleAugment,
     MakeRecipe,
+    NetworkDetails,
+    OptimizerDetails,
+    NoiseDetails,
+    CaptionDetails,
+    BucketDetails,
+    BlockDetails,
+    SavingDetails,
+    LoadKohyaConfig,
+    SaveKohyaConfig,
     TrainLoRA,
+    LoadRun,
     SaveLoRA,
+    ResizeLoRA,
     EpochSweep,
 )
 

@@ -6,6 +6,7 @@ Defaults, limits, choices and tooltips are written once, in the dataclass (`data
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from comfy_api.latest import io
@@ -15,9 +16,9 @@ from ..dataset.tags import parse_tags
 T = TypeVar("T")
 
 
-def inputs_of(settings: type[Any]) -> list[io.Input]:
-    """One input for each field, in order, with the field's name as its id."""
-    return [_input(field) for field in dataclasses.fields(settings)]
+def inputs_of(settings: type[Any], *, detail: bool = False) -> list[io.Input]:
+    """One input for each field, in order, with the field's name as its id: the common ones, or the details."""
+    return [_input(field) for field in dataclasses.fields(settings) if field.metadata["detail"] == detail]
 
 
 def int_input(name: str, **options: Any) -> io.Input:
@@ -27,8 +28,12 @@ def int_input(name: str, **options: Any) -> io.Input:
 
 def settings_from(settings: type[T], values: dict[str, Any]) -> T:
     """The dataclass made from a node's values; text becomes a tuple as the field's `split` says."""
-    known = {field.name: field for field in dataclasses.fields(settings)}  # type: ignore[arg-type]
-    return settings(**{name: _parsed(known[name], value) for name, value in values.items()})
+    return settings(**parsed({field.name: field for field in dataclasses.fields(settings)}, values))  # type: ignore[arg-type]
+
+
+def parsed(fields: Mapping[str, dataclasses.Field[Any]], values: dict[str, Any]) -> dict[str, Any]:
+    """A page's values as the fields of these names hold them; others pass."""
+    return {name: _parsed(fields[name], value) if name in fields else value for name, value in values.items()}
 
 
 def _input(field: dataclasses.Field[Any]) -> io.Input:

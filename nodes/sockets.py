@@ -9,3 +9,4 @@ CATEGORY = "LoRA Kiln"
 Dataset = io.Custom("KILN_DATASET")
 Recipe = io.Custom("KILN_RECIPE")
 Run = io.Custom("KILN_RUN")
+Details = io.Custom("KILN_DETAILS")

@@ -7,16 +7,21 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..dataset.values import Dataset
-from ..host.lora import model_mark, run_root, with_lora
+from ..host.blocking import blocked
+from ..host.lora import lora_file, run_root, with_lora
+from ..host.marks import training_mark
 from ..host.model import HostModel
 from ..host.reporting import NodeReporter
 from ..sweep.plot import loss_plot
 from ..trainer.formats import load_file
-from ..trainer.loop import train
+from ..trainer.preflight import report_of
 from ..trainer.recipe import Recipe
-from ..trainer.runs import RunFolder, find_folder, fingerprint, is_finished, load_run, read_losses
+from ..trainer.runs import read_losses
+from ..trainer.task import Task
 from . import sockets
 from .pictures import to_image
+
+NEW_RUN, FORK = "new run", "fork the last run"
 
 
 class TrainLoRA(io.ComfyNode):
@@ -28,7 +33,7 @@ class TrainLoRA(io.ComfyNode):
             node_id="KilnTrainLoRA",
             display_name="Train LoRA (Kiln)",
             category=sockets.CATEGORY,
-            description="Trains a LoRA on the loaded model. A finished run is found again, not trained twice.",
+            description="Trains a LoRA on the loaded model. A finished run is found again, an unfinished one goes on.",
             inputs=[
                 io.Model.Input("model", tooltip="The model to train on. It is left exactly as it is."),
                 io.Clip.Input("clip", tooltip="Its text encoder; trained too when the recipe's text_lr is above 0."),
@@ -36,6 +41,18 @@ class TrainLoRA(io.ComfyNode):
                 sockets.Dataset.Input("dataset", tooltip="What to learn."),
                 sockets.Recipe.Input("recipe", tooltip="How to learn it."),
                 io.String.Input("name", default="my_lora", tooltip="The run's folder is output/kiln/<name>."),
+                io.Boolean.Input(
+                    "preflight_only", default=False, tooltip="Only say what would happen: steps, memory, time, doubts."
+                ),
+                io.Combo.Input(
+                    "when_changed",
+                    options=[NEW_RUN, FORK],
+                    default=NEW_RUN,
+                    tooltip="When the last run of this name differs: begin, or go on from its LoRA.",
+                ),
+                io.LoraModel.Input(
+                    "start", optional=True, tooltip="A LoRA to go on from; the recipe's start_from comes first."
+                ),
             ],
             outputs=[
                 io.Model.Output(display_name="model", tooltip="The model with the finished LoRA at strength 1."),
@@ -44,19 +61,28 @@ class TrainLoRA(io.ComfyNode):
                 io.LoraModel.Output(display_name="lora", tooltip="The last epoch, for core's LoRA nodes."),
                 io.LossMap.Output(display_name="losses", tooltip="The loss of each step, for core's loss graph."),
                 io.Image.Output(display_name="loss plot", tooltip="The loss, raw and smoothed."),
+                io.String.Output(display_name="report", tooltip="What was known before the first step."),
             ],
         )
 
     @classmethod
-    def execute(cls, model: Any, clip: Any, vae: Any, dataset: Dataset, recipe: Recipe, name: str) -> io.NodeOutput:
-        mark = fingerprint(recipe, dataset, model_mark(model, clip))
-        folder = find_folder(run_root(), name, mark)
-        if is_finished(folder):
-            run = load_run(folder)
-        else:
-            target = RunFolder(folder, name, mark, dataset)
-            run = train(HostModel(model, clip, vae), dataset, recipe, target, NodeReporter())
+    def execute(
+        cls, model: Any, clip: Any, vae: Any, dataset: Dataset, recipe: Recipe, name: str, preflight_only: bool,
+        when_changed: str, start: Any = None,
+    ) -> io.NodeOutput:  # fmt: skip
+        from_file = recipe.network.start_from.strip()
+        task = Task(
+            model=HostModel(model, clip, vae), mark=training_mark(model, clip, vae), dataset=dataset, recipe=recipe,
+            root=run_root(), name=name, start=load_file(lora_file(from_file))[0] if from_file else start,
+        )  # fmt: skip
+        if preflight_only:
+            found = task.look_ahead(NodeReporter())
+            return io.NodeOutput(*[blocked()] * 6, found.text(), ui={"text": [found.text()]})
+        run = task.run(NodeReporter(), fork=when_changed == FORK)
         tensors, _ = load_file(run.checkpoint(0).file)
         losses = read_losses(run.folder)
         trained = with_lora(model, clip, tensors, 1.0)
-        return io.NodeOutput(*trained, run, tensors, {"loss": losses}, to_image(loss_plot(losses)))
+        report = report_of(run.folder)
+        return io.NodeOutput(
+            *trained, run, tensors, {"loss": losses}, to_image(loss_plot(losses)), report, ui={"text": [report]}
+        )

@@ -6,25 +6,63 @@ y = layer(x) + alpha / rank * up(down(x)); `down` starts random, `up` at zero, s
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .errors import NothingToTrain
+from .errors import KilnError
+from .groups import Network
 from .ports import Layer
-from .recipe import Network
+
+
+class Adapter(Protocol):
+    """One layer's trainable addition."""
+
+    layer: Layer
+
+    @property
+    def parameters(self) -> tuple[Tensor, ...]:
+        """What the optimizer moves: fp32 leaf tensors."""
+
+    @property
+    def fast(self) -> tuple[Tensor, ...]:
+        """Those of them that LoRA+ lets learn faster: what stands at zero at first."""
+
+    def attach(self) -> None:
+        """Let the layer add this adapter to its output."""
+
+    def detach(self) -> None:
+        """Give the layer its own forward back."""
+
+    def state(self) -> dict[str, Tensor]:
+        """Tensors under their names in a file, fp32 copies on the CPU."""
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take the values of such tensors. Raises `KilnError` where shapes differ."""
+
+    def limit_norm(self, limit: float) -> bool:
+        """Scale the addition's norm down to `limit`; whether that was needed."""
+
+    def learn(self, on: bool) -> None:
+        """Whether dropouts act, as they do at first. At rest an adapter does what its file will do."""
 
 
 class Lora:
-    """One layer's adapter. `down` is [rank, in, ...], `up` is [out, rank, ...], both fp32 leaf tensors."""
+    """One layer's LoRA. `down` is [rank, in, ...], `up` is [out, rank, ...], both fp32 leaf tensors.
 
-    def __init__(self, layer: Layer, rank: int, alpha: float, generator: torch.Generator) -> None:
+    Dropouts draw from PyTorch's global generator, which the loop seeds for each step and gives back afterwards.
+    """
+
+    def __init__(
+        self, layer: Layer, rank: int, alpha: float, generator: torch.Generator, dropouts: Network | None = None
+    ) -> None:
         weight = layer.module.weight
         assert isinstance(weight, Tensor)
         self.layer, self.rank, self.alpha = layer, rank, alpha
+        self._dropouts = dropouts if dropouts and _drops(dropouts) else None
         down = torch.empty(rank, *weight.shape[1:])
         # Kaiming-uniform with a = sqrt(5), drawn from the run's own generator.
         bound = 1 / math.sqrt(math.prod(weight.shape[1:]))
@@ -33,21 +71,28 @@ class Lora:
         self.down = down.to(weight.device).requires_grad_()
         self.up = torch.zeros(weight.shape[0], rank, *ones, device=weight.device).requires_grad_()
         self._before: Any = None
+        self._learning = True
 
     @property
-    def parameters(self) -> tuple[Tensor, Tensor]:
+    def parameters(self) -> tuple[Tensor, ...]:
         return self.down, self.up
+
+    @property
+    def fast(self) -> tuple[Tensor, ...]:
+        return (self.up,)
 
     def attach(self) -> None:
         """Let the layer add this adapter to its output."""
         module, original, scale = self.layer.module, self.layer.module.forward, self.alpha / self.rank
         # Another pack may have put its own forward on the very same module.
         self._before = module.__dict__.get("forward")
-        added = _conv(module, self) if isinstance(module, nn.Conv2d) else _linear(self)
+        plain = self._added()
+        dropping = self._with_dropouts() if self._dropouts else plain
 
         def forward(x: Tensor, *args: object, **kwargs: object) -> Tensor:
             out: Tensor = original(x, *args, **kwargs)
-            return out + added(x).to(out.dtype) * scale
+            more = (dropping if self._learning else plain)(x)
+            return out if more is None else out + more.to(out.dtype) * scale
 
         module.forward = forward
 
@@ -66,39 +111,78 @@ class Lora:
             f"{key}.alpha": torch.tensor(float(self.alpha)),
         }
 
+    @torch.no_grad()
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """The way back; a file of another rank or alpha is refused."""
+        for name, mine in (("lora_down.weight", self.down), ("lora_up.weight", self.up)):
+            copy_into(mine, tensors, f"{self.layer.key}.{name}")
 
-def _linear(lora: Lora) -> Callable[[Tensor], Tensor]:
-    def added(x: Tensor) -> Tensor:
-        x = functional.linear(x, lora.down.to(x.dtype))
-        return functional.linear(x, lora.up.to(x.dtype))
+    @torch.no_grad()
+    def limit_norm(self, limit: float) -> bool:
+        """sd-scripts' scale_weight_norms: norm of alpha / rank * up @ down, both factors taking the root."""
+        norm = float((self.up.flatten(1) @ self.down.flatten(1)).norm()) * self.alpha / self.rank
+        if norm <= limit:
+            return False
+        ratio = math.sqrt(limit / norm)
+        self.down.mul_(ratio)
+        self.up.mul_(ratio)
+        return True
 
-    return added
+    def learn(self, on: bool) -> None:
+        """Whether dropouts act."""
+        self._learning = on
+
+    def _lower(self, x: Tensor) -> Tensor:
+        module, down = self.layer.module, self.down.to(x.dtype)
+        if isinstance(module, nn.Conv2d):
+            padding = module.padding
+            return functional.conv2d(x, down, None, module.stride, padding, module.dilation)
+        return functional.linear(x, down)
+
+    def _raise(self, x: Tensor) -> Tensor:
+        up = self.up.to(x.dtype)
+        return functional.conv2d(x, up) if isinstance(self.layer.module, nn.Conv2d) else functional.linear(x, up)
+
+    def _added(self) -> Callable[[Tensor], Tensor | None]:
+        return lambda x: self._raise(self._lower(x))
+
+    def _with_dropouts(self) -> Callable[[Tensor], Tensor | None]:
+        """sd-scripts' three dropouts: the whole module, values between the factors, and ranks."""
+        settings = self._dropouts
+        assert settings is not None
+        axis = 1 if isinstance(self.layer.module, nn.Conv2d) else -1
+
+        def added(x: Tensor) -> Tensor | None:
+            if settings.module_dropout and float(torch.rand(())) < settings.module_dropout:
+                return None
+            x = self._lower(x)
+            if settings.network_dropout:
+                x = functional.dropout(x, settings.network_dropout)
+            if settings.rank_dropout:
+                shape = [len(x)] + [1] * (x.ndim - 1)
+                shape[axis] = self.rank
+                kept = (torch.rand(shape, device=x.device) > settings.rank_dropout).to(x.dtype)
+                x = x * kept / (1 - settings.rank_dropout)
+            return self._raise(x)
+
+        return added
 
 
-def _conv(module: nn.Conv2d, lora: Lora) -> Callable[[Tensor], Tensor]:
-    def added(x: Tensor) -> Tensor:
-        down = lora.down.to(x.dtype)
-        x = functional.conv2d(x, down, None, module.stride, module.padding, module.dilation)
-        return functional.conv2d(x, lora.up.to(x.dtype))
-
-    return added
-
-
-def make_loras(
-    layers: Sequence[Layer], network: Network, parts: Sequence[str], generator: torch.Generator
-) -> list[Lora]:
-    """Adapters for the layers of `parts` (`unet`, `text`) that the network's ranks cover.
-
-    Raises `NothingToTrain` when that is none.
-    """
-    loras = []
-    for layer in layers:
-        rank, alpha = (network.conv_dim, network.conv_alpha) if layer.conv else (network.dim, network.alpha)
-        if rank and layer.part in parts:
-            loras.append(Lora(layer, rank, alpha, generator))
-    if not loras:
-        raise NothingToTrain(
-            f"No layer is left to train: parts with a learning rate are {', '.join(parts) or 'none'}, "
-            f"the model offers {len(layers)} layers. Give unet_lr or text_lr a value above 0."
+def copy_into(mine: Tensor, tensors: Mapping[str, Tensor], key: str) -> None:
+    """The file's values into `mine`; raises `KilnError` where they are not there or of another shape."""
+    other = tensors.get(key)
+    if other is None:
+        raise KilnError(
+            f"The file to start from has no {key}, which this kind of network trains; "
+            "choose the network_type, dora and use_tucker that the file was made with."
         )
-    return loras
+    if mine.shape != other.shape:
+        raise KilnError(
+            f"{key} is {tuple(other.shape)} in the file and {tuple(mine.shape)} in this run; "
+            "use the same dims, factor and network type, or another file."
+        )
+    mine.copy_(other.to(mine))
+
+
+def _drops(settings: Network) -> bool:
+    return bool(settings.network_dropout or settings.rank_dropout or settings.module_dropout)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from .recipe import Buckets
+from .groups import Buckets
 
 Size = tuple[int, int]
 
@@ -12,11 +12,13 @@ Size = tuple[int, int]
 def bucket_sizes(settings: Buckets) -> tuple[Size, ...]:
     """All (width, height) in pixels: multiples of `bucket_step` within the limits, as large as the area allows."""
     area, step = settings.resolution**2, settings.bucket_step
-    sizes = {(_floor(settings.resolution, step), _floor(settings.resolution, step))}
-    for width in range(_ceil(settings.min_bucket, step), settings.max_bucket + 1, step):
-        height = min(_floor(area // width, step), _floor(settings.max_bucket, step))
-        if height >= settings.min_bucket:
-            sizes |= {(width, height), (height, width)}
+    square = _floor(settings.resolution, step)
+    sizes = {(square, square)}
+    if settings.enable_bucket:
+        for width in range(_ceil(settings.min_bucket, step), settings.max_bucket + 1, step):
+            height = min(_floor(area // width, step), _floor(settings.max_bucket, step))
+            if height >= settings.min_bucket:
+                sizes |= {(width, height), (height, width)}
     return tuple(sorted(size for size in sizes if min(size) > 0))
 
 
@@ -24,6 +26,24 @@ def bucket_of(size: Size, sizes: tuple[Size, ...]) -> Size:
     """The bucket whose aspect ratio is nearest to that of `size`; the larger one where two are equally near."""
     ratio = math.log(size[0] / size[1])
     return min(sizes, key=lambda s: (abs(math.log(s[0] / s[1]) - ratio), -s[0] * s[1], s))
+
+
+def own_bucket(size: Size, settings: Buckets) -> Size:
+    """kohya's `bucket_no_upscale`: the picture's own size in whole steps, shrunk first where its area is too large.
+
+    A side is never less than one step: such a picture is enlarged that far.
+    """
+    scale = min(1.0, math.sqrt(settings.resolution**2 / (size[0] * size[1])))
+    step = settings.bucket_step
+    width, height = (max(step, _floor(int(side * scale + 1e-6), step)) for side in size)
+    return width, height
+
+
+def assign(size: Size, settings: Buckets, sizes: tuple[Size, ...]) -> Size:
+    """The bucket of a picture of `size` under these settings."""
+    if settings.bucket_no_upscale and settings.enable_bucket:
+        return own_bucket(size, settings)
+    return bucket_of(size, sizes)
 
 
 def cover(size: Size, bucket: Size) -> tuple[Size, tuple[int, int]]:

@@ -27,13 +27,17 @@ class SaveOptions:
 def export(run: Run, options: SaveOptions, folder: Path) -> Path:
     """Write the chosen epoch below `folder` and return the file. An older file of the same name is replaced."""
     checkpoint = run.checkpoint(options.epoch)
-    name = options.file_name.strip().removesuffix(".safetensors") or run.name
-    parts = PurePosixPath(name.replace("\\", "/")).parts
-    if not parts or any(not re.fullmatch(r"[^:*?\"<>|/\x00-\x1f]{1,200}", part) or part == ".." for part in parts):
-        raise KilnError(f"file_name is {options.file_name!r}; use a plain name, or folder/name, below {folder}.")
+    file = target_file(options.file_name.strip() or run.name, folder)
     tensors, metadata = load_file(checkpoint.file)
-    file = folder.joinpath(*parts[:-1], f"{parts[-1]}.safetensors")
-    title = {"ss_output_name": parts[-1], "modelspec.title": parts[-1]}
+    title = {"ss_output_name": file.stem, "modelspec.title": file.stem}
     kept = {key: value for key, value in metadata.items() if not key.startswith("sshs_")}
     save_file(cast(tensors, options.precision), {**kept, **title}, file)
     return file
+
+
+def target_file(name: str, folder: Path) -> Path:
+    """`name`, or `folder/name`, as a `.safetensors` below `folder`. Raises `KilnError` for what leads elsewhere."""
+    parts = PurePosixPath(name.strip().removesuffix(".safetensors").replace("\\", "/")).parts
+    if not parts or any(not re.fullmatch(r"[^:*?\"<>|/\x00-\x1f]{1,200}", part) or part == ".." for part in parts):
+        raise KilnError(f"file_name is {name!r}; use a plain name, or folder/name, below {folder}.")
+    return folder.joinpath(*parts[:-1], f"{parts[-1]}.safetensors")

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
 import torch
@@ -15,8 +16,13 @@ from ..dataset.values import Dataset
 from .errors import KilnError
 from .plan import Plan
 from .recipe import Recipe
+from .spans import parse_span
 
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
+_BLOCK_ARGS = (
+    "down_lr_weight", "mid_lr_weight", "up_lr_weight", "block_dims", "block_alphas", "conv_block_dims",
+    "conv_block_alphas",
+)  # fmt: skip
 
 
 def save_file(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], file: Path) -> None:
@@ -63,22 +69,44 @@ def _hashes(tensors: dict[str, Tensor], metadata: Mapping[str, str]) -> dict[str
 def describe(recipe: Recipe, dataset: Dataset, plan: Plan, facts: Mapping[str, str]) -> dict[str, str]:
     """The metadata that stays the same for every epoch of a run, kohya's names first."""
     network, optimizer = recipe.network, recipe.optimizer
-    args = {"conv_dim": network.conv_dim, "conv_alpha": network.conv_alpha} if network.conv_dim else {}
+    lycoris = network.network_type != "LoRA" or network.dora or network.use_tucker
     size = f"{recipe.buckets.resolution}x{recipe.buckets.resolution}"
     values = {
-        "ss_network_module": "networks.lora",
+        "ss_network_module": "lycoris.kohya" if lycoris else "networks.lora",
         "ss_network_dim": network.dim,
         "ss_network_alpha": network.alpha,
-        "ss_network_args": json.dumps(args),
+        "ss_network_args": json.dumps(network_args(recipe)),
+        "ss_network_dropout": network.network_dropout or None,
         "ss_learning_rate": optimizer.unet_lr,
         "ss_unet_lr": optimizer.unet_lr,
         "ss_text_encoder_lr": optimizer.text_lr,
         "ss_lr_scheduler": optimizer.lr_scheduler,
         "ss_optimizer": optimizer.optimizer_type,
         "ss_max_grad_norm": optimizer.max_grad_norm,
-        "ss_num_epochs": recipe.amount.epochs,
+        "ss_num_epochs": plan.epochs,
         "ss_max_train_steps": plan.steps,
         "ss_batch_size_per_device": recipe.amount.batch_size,
+        "ss_gradient_accumulation_steps": recipe.amount.accumulation,
+        "ss_gradient_checkpointing": recipe.compute.gradient_checkpointing,
+        "ss_mixed_precision": {"bf16": "bf16", "fp16": "fp16"}.get(recipe.compute.precision, "no"),
+        "ss_lr_warmup_steps": parse_span(optimizer.warmup).steps(steps=plan.steps, steps_an_epoch=plan.steps_an_epoch),
+        "ss_clip_skip": recipe.captions.clip_skip,
+        "ss_max_token_length": recipe.captions.max_token_length or None,
+        "ss_noise_offset": recipe.noise.noise_offset or None,
+        "ss_adaptive_noise_scale": recipe.noise.adaptive_noise_scale or None,
+        "ss_multires_noise_iterations": recipe.noise.multires_noise_iterations or None,
+        "ss_multires_noise_discount": recipe.noise.multires_noise_discount,
+        "ss_ip_noise_gamma": recipe.noise.ip_noise_gamma or None,
+        "ss_debiased_estimation": recipe.loss.debiased_estimation,
+        "ss_loss_type": recipe.loss.loss_type,
+        "ss_scale_weight_norms": network.scale_weight_norms or None,
+        "ss_flip_aug": recipe.buckets.flip_aug,
+        "ss_random_crop": recipe.buckets.random_crop,
+        "ss_color_aug": recipe.buckets.color_aug,
+        "ss_enable_bucket": recipe.buckets.enable_bucket,
+        "ss_bucket_no_upscale": recipe.buckets.bucket_no_upscale,
+        "ss_min_bucket_reso": recipe.buckets.min_bucket,
+        "ss_max_bucket_reso": recipe.buckets.max_bucket,
         "ss_num_train_images": sum(plan.repeats),
         "ss_num_reg_images": sum(n for n, r in zip(plan.repeats, plan.records, strict=True) if r.is_reg),
         "ss_shuffle_caption": recipe.captions.shuffle_caption,
@@ -97,6 +125,29 @@ def describe(recipe: Recipe, dataset: Dataset, plan: Plan, facts: Mapping[str, s
         "trained_words": dataset.trigger,
     }
     return {**{key: str(value) for key, value in values.items()}, **facts}
+
+
+def network_args(recipe: Recipe) -> dict[str, Any]:
+    """kohya's and LyCORIS's network_args for a recipe, those at their defaults left out."""
+    network, blocks = recipe.network, recipe.blocks
+    names = {"LoHa": "loha", "LoKr": "lokr", "DyLoRA": "dylora", "GLoRA": "glora", "OFT": "diag-oft", "BOFT": "boft"}
+    values: dict[str, Any] = {
+        "algo": names.get(network.network_type) or ("locon" if network.dora or network.use_tucker else None),
+        "conv_dim": network.conv_dim,
+        "conv_alpha": network.conv_alpha if network.conv_dim else None,
+        "rank_dropout": network.rank_dropout,
+        "module_dropout": network.module_dropout,
+        "dora_wd": network.dora,
+        "use_tucker": network.use_tucker,
+        "factor": network.lokr_factor if network.network_type == "LoKr" else None,
+        "constraint": network.constraint,
+        **{name: getattr(blocks, name).strip() for name in _BLOCK_ARGS},
+    }
+    if recipe.optimizer.loraplus_unet_lr_ratio != 1:
+        values["loraplus_unet_lr_ratio"] = recipe.optimizer.loraplus_unet_lr_ratio
+    if recipe.optimizer.loraplus_text_lr_ratio != 1:
+        values["loraplus_text_encoder_lr_ratio"] = recipe.optimizer.loraplus_text_lr_ratio
+    return {name: value for name, value in values.items() if value}
 
 
 def _tag_frequency(dataset: Dataset) -> dict[str, dict[str, int]]:

@@ -2,208 +2,524 @@
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import math
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
-from ..dataset.images import open_image
-from ..dataset.values import Dataset, Record
+from ..dataset.values import Dataset
 from . import objective
-from .adapters import Lora, make_loras
-from .buckets import Size, cover
-from .captions import draw_caption
-from .errors import NotFinite
+from .batches import Batch, Batches, Update
+from .conditioning import Conditioner
+from .errors import KilnError, NotFinite
 from .formats import describe, save_file
-from .optim import make_optimizer, make_schedule
+from .latents import LatentStore, centred, is_fixed
+from .network import Placed, make_adapters
+from .noise import sigma_at
+from .optim import make_optimizer, make_schedule, rates, switch
 from .plan import Plan, make_plan
 from .ports import Model, Reporter, StepReport
+from .preflight import Preflight, check, look_ahead
 from .recipe import Recipe
 from .runs import RunFolder
+from .spans import parse_span
+from .state import Average, load_state, restore, save_state
+from .streams import derived, stream
+from .validation import validate
 from .values import Checkpoint, Run
 
 # A single overflow is skipped; a run of them means that the recipe diverged.
 BAD_STEPS_IN_A_ROW = 3
-# Shuffled captions are nearly all different; only so many conditionings are kept.
-KEPT_CONDITIONINGS = 256
+# A loss this many times its own average is told.
+EXPLODING = 10.0
+STATE_EVERY_SECONDS = 300.0
+# In fp16, gradients are scaled up so that small ones do not vanish: as high as holds, doubled after so many good steps.
+FIRST_SCALE, SCALE_GROWS_AFTER = 2.0**14, 500
 
 
 @dataclass(slots=True, kw_only=True)
-class _State:
+class _Trainer:
     """What one run carries from step to step."""
 
     model: Model
     recipe: Recipe
     plan: Plan
-    latents: list[Tensor]
-    loras: list[Lora]
+    batches: Batches
+    placed: list[Placed]
+    parameters: list[Tensor]
     optimizer: torch.optim.Optimizer
     schedule: Any
-    trains_text: bool
-    streams: dict[str, torch.Generator]
-    conds: dict[tuple[str, Size], Any] = field(default_factory=dict)
+    conditioner: Conditioner
+    folder: RunFolder
+    reporter: Reporter
+    metadata: dict[str, str]
+    average: Average | None
+    stop_text_at: int
+    # What the model predicts, as `objective.prediction` says.
+    kind: str
+    step: int = 0
     bad_steps: int = 0
+    skipped: int = 0
+    # 1 where the forward pass is not in fp16.
+    scale: float = 1.0
+    good_steps: int = 0
+    smooth_loss: float = math.nan
+    seconds: float = 0.0
+    # False while an update is under way, when the weights and the optimizer's state may not belong together.
+    whole: bool = True
+    state_saved: float = 0.0
 
 
-def train(model: Model, dataset: Dataset, recipe: Recipe, folder: RunFolder, reporter: Reporter) -> Run:
-    """Train `recipe` on `dataset` and save every epoch into `folder`.
+def train(
+    model: Model,
+    dataset: Dataset,
+    recipe: Recipe,
+    folder: RunFolder,
+    reporter: Reporter,
+    *,
+    latents: Path,
+    start: Mapping[str, Tensor] | None = None,
+) -> Run:
+    """Train `recipe` on `dataset` and save into `folder`; go on where an earlier try at the same run stopped.
 
-    The model is left as it was, also when this raises: `NothingToTrain`, `NotFinite`, or what `reporter` raises to
-    stop. Two runs of the same recipe on a CPU save the same tensors.
+    `latents` is the folder of encoded pictures that all runs share; `start` holds a LoRA to go on from. The model is
+    left as it was, also when this raises: `NothingToTrain`, `NotFinite`, or what `reporter` raises to stop. Two runs
+    of the same recipe on a CPU save the same tensors, however often they were stopped and started again.
     """
-    plan = make_plan(dataset, recipe)
-    latents = encode_images(model, plan, reporter)
-    folder.start(recipe)
-    metadata = describe(recipe, dataset, plan, model.facts())
-    metadata["ss_training_started_at"] = str(time.time())
-    with model.open():
-        state = _prepare(model, recipe, plan, latents)
-        try:
-            for lora in state.loras:
-                lora.attach()
-            for epoch in range(1, plan.epochs + 1):
-                _epoch(state, epoch, folder, reporter)
-                _save(state, epoch, folder, metadata, reporter)
-        finally:
-            for lora in state.loras:
-                lora.detach()
+    with _opened(model, dataset, recipe, folder, reporter, latents, start) as trainer:
+        found = _look_ahead(trainer, dataset)
+        reporter.note(found.text())
+        _begin(trainer)
+        found.save(folder.folder)
+        switch(trainer.optimizer, "train")
+        with _keeping_work(trainer):
+            if trainer.step:
+                # Stopped between a step and what follows it, perhaps.
+                _after(trainer, trainer.step)
+            with contextlib.closing(trainer.batches.updates(trainer.step + 1)) as updates:
+                for update in updates:
+                    _step(trainer, update)
+                    _after(trainer, update.step)
     return folder.finish()
 
 
-def encode_images(model: Model, plan: Plan, reporter: Reporter) -> list[Tensor]:
-    """Every record's latent x0 [C, h, w] on the CPU, once."""
-    latents = []
-    for index, (record, bucket) in enumerate(zip(plan.records, plan.buckets, strict=True)):
-        reporter.stage("encoding images", index, len(plan.records))
-        with torch.no_grad():
-            latents.append(model.encode_pixels(load_pixels(record, bucket)[None])[0].float().cpu())
-    return latents
-
-
-def load_pixels(record: Record, bucket: Size) -> Tensor:
-    """The record's view, scaled to cover `bucket` (width, height) and cropped to its centre: [H, W, 3] in 0..1."""
-    image = open_image(record)
-    scaled, (left, top) = cover(image.size, bucket)
-    filter = Image.Resampling.LANCZOS if scaled[0] < image.size[0] else Image.Resampling.BICUBIC
-    image = image.resize(scaled, filter).crop((left, top, left + bucket[0], top + bucket[1]))
-    return torch.from_numpy(np.asarray(image, dtype=np.float32) / 255)
-
-
-def stream(seed: int, name: str) -> torch.Generator:
-    """An independent random stream of the run: the same seed and name give the same numbers."""
-    digest = hashlib.sha256(f"{seed} {name}".encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
-
-
-def _prepare(model: Model, recipe: Recipe, plan: Plan, latents: list[Tensor]) -> _State:
-    rates = {"unet": recipe.optimizer.unet_lr, "text": recipe.optimizer.text_lr}
-    parts = [part for part, rate in rates.items() if rate > 0]
-    loras = make_loras(model.layers(), recipe.network, parts, stream(recipe.seed, "adapters"))
-    optimizer = make_optimizer(recipe.optimizer, loras)
-    return _State(
-        model=model,
-        recipe=recipe,
-        plan=plan,
-        latents=latents,
-        loras=loras,
-        optimizer=optimizer,
-        schedule=make_schedule(recipe.optimizer, optimizer, plan.steps),
-        trains_text="text" in parts,
-        streams={name: stream(recipe.seed, name) for name in ("order", "captions", "noise", "timesteps")},
-    )
-
-
-def _epoch(state: _State, epoch: int, folder: RunFolder, reporter: Reporter) -> None:
-    first = (epoch - 1) * state.plan.steps_an_epoch
-    for number, batch in enumerate(state.plan.epoch(state.streams["order"]), first + 1):
-        started = time.perf_counter()
-        loss = _step(state, batch)
-        rates = {group["part"]: float(group["lr"]) for group in state.optimizer.param_groups}
-        state.schedule.step()
-        seconds = time.perf_counter() - started
-        folder.log(step=number, epoch=epoch, loss=loss, lr=rates, seconds=round(seconds, 4))
-        reporter.step(
-            StepReport(step=number, steps=state.plan.steps, epoch=epoch, loss=loss, lr=rates, seconds_a_step=seconds)
-        )
-
-
-def _step(state: _State, batch: Sequence[int]) -> float:
-    """Forward, backward and one update on the records of `batch`; returns the loss."""
-    loss = _loss(state, batch)
-    state.optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    parameters = [p for lora in state.loras for p in lora.parameters]
-    limit = state.recipe.optimizer.max_grad_norm or math.inf
-    norm = torch.nn.utils.clip_grad_norm_(parameters, limit)
-    value = float(loss.detach())
-    if math.isfinite(value) and bool(torch.isfinite(norm)):
-        state.optimizer.step()
-        state.bad_steps = 0
-    else:
-        state.bad_steps += 1
-        if state.bad_steps >= BAD_STEPS_IN_A_ROW:
-            raise NotFinite(
-                f"Loss or gradients were not finite {BAD_STEPS_IN_A_ROW} steps in a row (loss {value}); the epochs "
-                "saved so far are whole. Lower unet_lr and text_lr, or train in bf16 or fp32 instead of fp16."
-            )
-    return value
-
-
-def _loss(state: _State, batch: Sequence[int]) -> Tensor:
-    model, recipe = state.model, state.recipe
-    noise_stream, time_stream = state.streams["noise"], state.streams["timesteps"]
-    x0 = torch.stack([state.latents[i] for i in batch])
-    noise = torch.randn(x0.shape, generator=noise_stream)
-    table = model.schedule.sigmas()
-    sigma = table.cpu()[torch.randint(len(table), (len(batch),), generator=time_stream)]
-    conds = _conds(state, batch)
-    device = table.device
-    x0, noise, sigma = x0.to(device), noise.to(device), sigma.to(device)
-    x_t = model.schedule.noised(x0, noise, sigma)
-    weight = objective.native_weight(model.schedule, sigma)
-    if recipe.loss.min_snr_gamma:
-        ratio = objective.snr(model.schedule, sigma)
-        weight = weight * objective.min_snr_weight(ratio, weight, recipe.loss.min_snr_gamma)
-    losses = objective.loss_per_image(model.denoise(x_t, sigma, conds), x0, weight)
-    return (losses * _weights(state, batch).to(device)).mean()
-
-
-def _weights(state: _State, batch: Sequence[int]) -> Tensor:
-    records = [state.plan.records[i] for i in batch]
-    prior = state.recipe.loss.prior_loss_weight
-    return torch.tensor([record.weight * (prior if record.is_reg else 1.0) for record in records])
-
-
-def _conds(state: _State, batch: Sequence[int]) -> list[Any]:
-    """One conditioning a record. While the text encoder stands still, a caption is encoded once a run."""
-    width, height = state.plan.buckets[batch[0]]
-    captions = [draw_caption(state.plan.records[i], state.recipe.captions, state.streams["captions"]) for i in batch]
-    if state.trains_text:
-        return state.model.encode_text(captions, width=width, height=height)
-    for caption in captions:
-        if (caption, (width, height)) not in state.conds:
-            with torch.no_grad():
-                made = state.model.encode_text([caption], width=width, height=height)
-            state.conds[caption, (width, height)] = made[0]
-    found = [state.conds[caption, (width, height)] for caption in captions]
-    while len(state.conds) > KEPT_CONDITIONINGS:
-        state.conds.pop(next(iter(state.conds)))
+def preflight(
+    model: Model,
+    dataset: Dataset,
+    recipe: Recipe,
+    folder: RunFolder,
+    reporter: Reporter,
+    *,
+    latents: Path,
+    start: Mapping[str, Tensor] | None = None,
+) -> Preflight:
+    """Everything up to the first update, which is tried and not made; raises what `train` would. Writes no run."""
+    with _opened(model, dataset, recipe, folder, reporter, latents, start) as trainer:
+        found = _look_ahead(trainer, dataset)
+    reporter.note(found.text())
     return found
 
 
-def _save(state: _State, epoch: int, folder: RunFolder, metadata: dict[str, str], reporter: Reporter) -> None:
-    tensors = {key: value for lora in state.loras for key, value in lora.state().items()}
-    step = epoch * state.plan.steps_an_epoch
-    file = folder.checkpoint_file(epoch)
-    title = {"ss_output_name": folder.name, "modelspec.title": folder.name}
-    at = {"ss_epoch": str(epoch), "ss_steps": str(step), "ss_training_finished_at": str(time.time())}
-    save_file(tensors, {**metadata, **title, **at}, file)
-    folder.add(Checkpoint(epoch=epoch, step=step, file=file))
-    reporter.saved(epoch, file)
+@contextlib.contextmanager
+def _opened(
+    model: Model,
+    dataset: Dataset,
+    recipe: Recipe,
+    folder: RunFolder,
+    reporter: Reporter,
+    latents: Path,
+    start: Mapping[str, Tensor] | None,
+) -> Iterator[_Trainer]:
+    """The model open and the adapters on it, for a while."""
+    plan = make_plan(dataset, recipe)
+    store = LatentStore(latents, model.pixel_mark(), model.encode_pixels)
+    encode_images(plan, recipe, store, reporter)
+    precision, checkpointing = recipe.compute.precision, recipe.compute.gradient_checkpointing
+    with model.open(precision=precision, checkpointing=checkpointing):
+        trainer = _prepare(model, dataset, recipe, plan, store, folder, reporter, start)
+        with _attached(trainer):
+            yield trainer
+
+
+def encode_images(plan: Plan, recipe: Recipe, store: LatentStore, reporter: Reporter) -> None:
+    """Every record's latent, on disk before the first step; mirrored ones too where the recipe shows them."""
+    flips = (False, True) if recipe.buckets.flip_aug else (False,)
+    for index, (record, bucket) in enumerate(zip(plan.records, plan.buckets, strict=True)):
+        reporter.stage("encoding images", index, len(plan.records))
+        if is_fixed(recipe.buckets) or index in plan.held_out:
+            for flipped in flips:
+                store.make(record, centred(record, bucket), flipped)
+
+
+def _prepare(
+    model: Model,
+    dataset: Dataset,
+    recipe: Recipe,
+    plan: Plan,
+    store: LatentStore,
+    folder: RunFolder,
+    reporter: Reporter,
+    start: Mapping[str, Tensor] | None,
+) -> _Trainer:
+    parts = [part for part, rate in (("unet", recipe.optimizer.unet_lr), ("text", recipe.optimizer.text_lr)) if rate]
+    draws = stream(recipe.seed, "adapters")
+    placed = make_adapters(model.layers(), recipe.network, recipe.blocks, model.blocks(), parts, draws, start)
+    optimizer = make_optimizer(recipe.optimizer, placed)
+    schedule = make_schedule(recipe.optimizer, optimizer, plan.steps, plan.steps_an_epoch)
+    average = Average(placed, recipe.optimizer.ema_decay) if recipe.optimizer.ema_decay else None
+    return _Trainer(
+        model=model,
+        recipe=recipe,
+        plan=plan,
+        batches=Batches(plan, recipe, store),
+        placed=placed,
+        parameters=[p for one in placed for p in one.adapter.parameters],
+        optimizer=optimizer,
+        schedule=schedule,
+        conditioner=Conditioner(model, recipe, frozen=not any(one.part == "text" for one in placed)),
+        folder=folder,
+        reporter=reporter,
+        metadata=describe(recipe, dataset, plan, model.facts()),
+        average=average,
+        stop_text_at=_steps(recipe.optimizer.stop_text_at, plan),
+        kind=objective.prediction(model.schedule),
+        scale=FIRST_SCALE if model.traits().half else 1.0,
+    )
+
+
+def _look_ahead(trainer: _Trainer, dataset: Dataset) -> Preflight:
+    """Check the recipe, then try one forward and backward on the largest size: its time, and whether it fits."""
+    model, recipe, plan = trainer.model, trainer.recipe, trainer.plan
+    check(recipe, model, plan)
+    largest = max(plan.images(), key=lambda size: size[0] * size[1])
+    rows = [i for i, (bucket, n) in enumerate(zip(plan.buckets, plan.repeats, strict=True)) if bucket == largest and n]
+    batch = trainer.batches.trial((rows * plan.batch)[: min(plan.batch, plan.images()[largest])])
+    seconds = 0.0
+    # On a GPU the first time compiles and allocates.
+    for _ in range(2 if model.traits().device == "cuda" else 1):
+        started = time.perf_counter()
+        with _seeded(trainer, 0):
+            _losses(trainer, batch).mean().backward()
+        trainer.optimizer.zero_grad(set_to_none=True)
+        model.memory()
+        seconds = (time.perf_counter() - started) * plan.accumulation
+    return look_ahead(model, dataset, recipe, plan, trainer.placed, seconds)
+
+
+def _begin(trainer: _Trainer) -> None:
+    """Start the run's folder, or go on with what an earlier try left there."""
+    folder, plan = trainer.folder, trainer.plan
+    state = load_state(folder.folder) if folder.may_go_on() else None
+    if state:
+        restore(state, trainer.placed, trainer.optimizer, trainer.schedule, trainer.average)
+        trainer.step, counts = state["step"], state["counts"]
+        trainer.skipped, trainer.bad_steps = counts["skipped"], counts["bad_steps"]
+        trainer.scale, trainer.good_steps = counts["scale"], counts["good_steps"]
+        trainer.reporter.note(f"Going on after step {trainer.step} of {plan.steps}.")
+    folder.start(trainer.recipe, trainer.step)
+    trainer.metadata["ss_training_started_at"] = folder.started_at
+    trainer.state_saved = time.monotonic()
+
+
+@contextlib.contextmanager
+def _attached(trainer: _Trainer) -> Iterator[None]:
+    """The adapters on their layers, for a while."""
+    attached: list[Placed] = []
+    try:
+        for one in trainer.placed:
+            one.adapter.attach()
+            attached.append(one)
+        yield
+    finally:
+        for one in reversed(attached):
+            one.adapter.detach()
+
+
+@contextlib.contextmanager
+def _keeping_work(trainer: _Trainer) -> Iterator[None]:
+    """Whatever stops the run, the last whole step is kept; a divergence goes back to the last saved one."""
+    begun = trainer.step
+    try:
+        yield
+    except NotFinite:
+        raise
+    except BaseException:
+        if trainer.whole and trainer.step > begun:
+            with contextlib.suppress(KilnError):
+                _save_state(trainer)
+        raise
+
+
+def _step(trainer: _Trainer, update: Update) -> None:
+    """Forward and backward of every batch, and one update."""
+    started = time.perf_counter()
+    _stop_text(trainer, update.step)
+    trainer.optimizer.zero_grad(set_to_none=True)
+    images = sum(len(batch.x0) for batch in update.batches)
+    total: Tensor | float = 0.0
+    with _seeded(trainer, update.step):
+        for batch in update.batches:
+            loss = _losses(trainer, batch).sum() / images
+            (loss * trainer.scale).backward()
+            total = total + loss.detach()
+    if trainer.scale != 1:
+        torch._foreach_mul_([p.grad for p in trainer.parameters if p.grad is not None], 1 / trainer.scale)
+    limit = trainer.recipe.optimizer.max_grad_norm or math.inf
+    norm = torch.nn.utils.clip_grad_norm_(trainer.parameters, limit)
+    used = rates(trainer.optimizer)
+    # The one time a step that the host waits for the device.
+    loss_value, norm_value = torch.stack([torch.as_tensor(total), norm.to(torch.as_tensor(total).device)]).tolist()
+    trainer.whole = False
+    if math.isfinite(loss_value) and math.isfinite(norm_value):
+        trainer.optimizer.step()
+        _limit_norms(trainer)
+        if trainer.average:
+            trainer.average.update(update.step)
+        trainer.bad_steps = 0
+    else:
+        trainer.skipped += 1
+        # An overflow of scaled gradients says nothing of the recipe.
+        trainer.bad_steps += trainer.scale == 1 or not math.isfinite(loss_value)
+    _rescale(trainer, math.isfinite(norm_value))
+    trainer.schedule.step()
+    trainer.step = update.step
+    _report(trainer, update, loss_value, norm_value, used, time.perf_counter() - started)
+    if trainer.bad_steps >= BAD_STEPS_IN_A_ROW:
+        raise NotFinite(
+            f"Loss or gradients were not finite {BAD_STEPS_IN_A_ROW} steps in a row (loss {loss_value}, step "
+            f"{update.step}); what was saved so far is whole. Lower unet_lr and text_lr, or train in bf16 or fp32 "
+            "instead of fp16; the same recipe would diverge again."
+        )
+
+
+def _rescale(trainer: _Trainer, good: bool) -> None:
+    """Halve fp16's gradient scale after an overflow, double it after a long time without one."""
+    if trainer.scale == 1:
+        return
+    trainer.good_steps = trainer.good_steps + 1 if good else 0
+    if not good:
+        trainer.scale = max(2.0, trainer.scale / 2)
+    elif trainer.good_steps % SCALE_GROWS_AFTER == 0:
+        trainer.scale *= 2
+
+
+def _losses(trainer: _Trainer, batch: Batch) -> Tensor:
+    """The weighted loss of each image, [B]."""
+    model, recipe, schedule = trainer.model, trainer.recipe, trainer.model.schedule
+    sigma = sigma_at(batch.levels, schedule, recipe.noise)
+    x0, noise = batch.x0.to(sigma.device), batch.noise.to(sigma.device)
+    conds = trainer.conditioner.encode(batch.captions, batch.views)
+    x_t, target = schedule.noised(x0, noise, sigma), x0
+    if batch.more_noise is not None:
+        # The target of the unperturbed pair, seen from the perturbed input: x0 + a(s) (x_t' - x_t).
+        more = noise + recipe.noise.ip_noise_gamma * batch.more_noise.to(sigma.device)
+        perturbed = schedule.noised(x0, more, sigma)
+        slope = objective.input_slope(schedule, sigma).view(-1, *(1,) * (x0.ndim - 1))
+        x_t, target = perturbed, x0 + slope * (perturbed - x_t)
+    settings = recipe.loss
+    losses = objective.loss_per_image(
+        model.denoise(x_t, sigma, conds),
+        target,
+        objective.native_weight(schedule, sigma),
+        kind=settings.loss_type,
+        c=objective.huber_c(schedule, sigma, batch.levels.to(sigma.device), settings),
+        mask=batch.mask.to(sigma.device) if batch.mask is not None else None,
+    )
+    return losses * objective.level_weight(schedule, sigma, settings, trainer.kind) * batch.weights.to(sigma.device)
+
+
+@contextlib.contextmanager
+def _seeded(trainer: _Trainer, step: int) -> Iterator[None]:
+    """Dropouts inside adapters draw from PyTorch's own generators: seed them by the step, give them back after."""
+    network = trainer.recipe.network
+    dropouts = network.network_dropout or network.rank_dropout or network.module_dropout
+    if not dropouts and network.network_type != "DyLoRA":
+        yield
+        return
+    with torch.random.fork_rng():
+        torch.manual_seed(derived(trainer.recipe.seed, "dropout", step))
+        yield
+
+
+def _stop_text(trainer: _Trainer, step: int) -> None:
+    """From here on the text encoder stands still, and its answers can be kept."""
+    if not trainer.stop_text_at or step <= trainer.stop_text_at or trainer.conditioner.frozen:
+        return
+    for one in trainer.placed:
+        if one.part == "text":
+            for parameter in one.adapter.parameters:
+                parameter.requires_grad_(False)
+    # Without gradients an optimizer leaves parameters alone.
+    trainer.parameters = [p for p in trainer.parameters if p.requires_grad]
+    trainer.conditioner = Conditioner(trainer.model, trainer.recipe, frozen=True)
+
+
+def _limit_norms(trainer: _Trainer) -> None:
+    limit = trainer.recipe.network.scale_weight_norms
+    if limit:
+        for one in trainer.placed:
+            one.adapter.limit_norm(limit)
+
+
+def _report(
+    trainer: _Trainer, update: Update, loss: float, norm: float, used: dict[str, float], seconds: float
+) -> None:
+    trainer.seconds = seconds if not trainer.seconds else 0.9 * trainer.seconds + 0.1 * seconds
+    if math.isfinite(loss):
+        if loss > EXPLODING * trainer.smooth_loss:
+            trainer.reporter.note(
+                f"The loss of step {update.step} is {loss:.3g}, {EXPLODING:g} times what it was before "
+                f"({trainer.smooth_loss:.3g}); if it stays so, lower the learning rates."
+            )
+        before = trainer.smooth_loss if math.isfinite(trainer.smooth_loss) else loss
+        trainer.smooth_loss = 0.98 * before + 0.02 * loss
+    trainer.folder.log(
+        step=update.step,
+        epoch=update.epoch,
+        loss=loss,
+        grad_norm=norm,
+        lr=used,
+        seconds=round(seconds, 4),
+        memory=trainer.model.memory(),
+        skipped=trainer.skipped,
+    )
+    trainer.whole = True
+    trainer.reporter.step(
+        StepReport(
+            step=update.step,
+            steps=trainer.plan.steps,
+            epoch=update.epoch,
+            loss=loss,
+            lr=used,
+            grad_norm=norm,
+            seconds_a_step=trainer.seconds,
+        )
+    )
+
+
+def _after(trainer: _Trainer, step: int) -> None:
+    """Saving, validation and samples, where their turn has come and an earlier try has not done them."""
+    saving, plan, folder = trainer.recipe.saving, trainer.plan, trainer.folder
+    last = step == plan.steps
+    saves = (last or _due(saving.save_every, step, plan)) and not folder.has_checkpoint(step)
+    validates = bool(plan.held_out) and (last or _due(saving.validate_every, step, plan))
+    validates = validates and not folder.has_validation(step)
+    paints = bool(saving.sample_prompts) and (last or _due(saving.sample_every, step, plan))
+    if saves or validates or paints:
+        with _to_be_saved(trainer):
+            if saves:
+                _save(trainer, -(-step // plan.steps_an_epoch))
+            if validates:
+                found = validate(trainer.model, plan, trainer.recipe, trainer.batches.store, _judging(trainer))
+                folder.log_validation(step=step, loss=found.loss, bands=found.bands, images=found.images)
+            if paints:
+                _paint(trainer)
+    if saves or time.monotonic() - trainer.state_saved > STATE_EVERY_SECONDS:
+        _save_state(trainer)
+
+
+@contextlib.contextmanager
+def _to_be_saved(trainer: _Trainer) -> Iterator[None]:
+    """The weights that are saved and judged: the averaged ones, and a schedule-free optimizer's resting ones."""
+    trainer.whole = False
+    everything = [p for one in trainer.placed for p in one.adapter.parameters]
+    live = [p.detach().clone() for p in everything]
+    switch(trainer.optimizer, "eval")
+    if trainer.average:
+        trainer.average.swap()
+    for one in trainer.placed:
+        one.adapter.learn(False)
+    try:
+        yield
+    finally:
+        for one in trainer.placed:
+            one.adapter.learn(True)
+        if trainer.average:
+            trainer.average.swap()
+        switch(trainer.optimizer, "train")
+        # A schedule-free optimizer rounds on its way there and back, and saving must not change what is learned.
+        with torch.no_grad():
+            torch._foreach_copy_(everything, live)
+        trainer.whole = True
+
+
+def _judging(trainer: _Trainer) -> Conditioner:
+    """Encodes for validation: what the saved weights of a text encoder answer, not what was kept of the live ones."""
+    if all(one.part != "text" for one in trainer.placed):
+        return trainer.conditioner
+    return Conditioner(trainer.model, trainer.recipe, frozen=False)
+
+
+def _save(trainer: _Trainer, epoch: int) -> None:
+    tensors = {key: value for one in trainer.placed for key, value in one.adapter.state().items()}
+    ends_epoch = trainer.step % trainer.plan.steps_an_epoch == 0 or trainer.step == trainer.plan.steps
+    file = trainer.folder.checkpoint_file(epoch, None if ends_epoch else trainer.step)
+    title = {"ss_output_name": trainer.folder.name, "modelspec.title": trainer.folder.name}
+    at = {"ss_epoch": str(epoch), "ss_steps": str(trainer.step), "ss_training_finished_at": str(time.time())}
+    save_file(tensors, {**trainer.metadata, **title, **at}, file)
+    trainer.folder.add(Checkpoint(epoch=epoch, step=trainer.step, file=file), keep_last=trainer.recipe.saving.keep_last)
+    trainer.reporter.saved(epoch, file)
+
+
+def _save_state(trainer: _Trainer) -> None:
+    counts = {
+        "skipped": trainer.skipped,
+        "bad_steps": trainer.bad_steps,
+        "scale": trainer.scale,
+        "good_steps": trainer.good_steps,
+    }
+    save_state(
+        trainer.folder.folder,
+        step=trainer.step,
+        placed=trainer.placed,
+        optimizer=trainer.optimizer,
+        schedule=trainer.schedule,
+        average=trainer.average,
+        counts=counts,
+    )
+    trainer.state_saved = time.monotonic()
+
+
+@torch.no_grad()
+def _paint(trainer: _Trainer) -> None:
+    saving, files = trainer.recipe.saving, []
+    side = trainer.recipe.buckets.resolution
+    for number, prompt in enumerate(saving.sample_prompts):
+        files.append(trainer.folder.sample_file(trainer.step, number))
+        if files[-1].is_file():
+            continue
+        seed = derived(trainer.recipe.seed, "samples", number)
+        picture = trainer.model.sample(
+            prompt,
+            width=side,
+            height=side,
+            steps=saving.sample_steps,
+            cfg=saving.sample_cfg,
+            seed=seed,
+            clip_skip=trainer.recipe.captions.clip_skip,
+        )
+        trainer.folder.keep_sample(picture, trainer.step, number)
+    trainer.reporter.painted(trainer.step, files)
+
+
+def _due(span: str, step: int, plan: Plan) -> bool:
+    """Whether something that happens every `span` happens after this step; every epoch means at its end.
+
+    0 is never: what ends the run has its turn there all the same.
+    """
+    every = parse_span(span)
+    if not every.amount:
+        return False
+    if every.unit == "epochs":
+        return step % max(1, round(every.amount * plan.steps_an_epoch)) == 0
+    return step % max(1, every.steps(steps=plan.steps, steps_an_epoch=plan.steps_an_epoch)) == 0
+
+
+def _steps(span: str, plan: Plan) -> int:
+    return parse_span(span).steps(steps=plan.steps, steps_an_epoch=plan.steps_an_epoch)

@@ -2,42 +2,163 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import ast
+import inspect
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 
-from .adapters import Lora
-from .recipe import Optimizer
+from .errors import KilnError
+from .groups import Optimizer
+from .network import Placed
+from .spans import parse_span
+
+# By the recipe's name: library and class. 8-bit and paged ones need CUDA.
+_LIBRARY = {
+    "AdamW8bit": ("bitsandbytes.optim", "AdamW8bit"),
+    "PagedAdamW8bit": ("bitsandbytes.optim", "PagedAdamW8bit"),
+    "Lion8bit": ("bitsandbytes.optim", "Lion8bit"),
+    "PagedLion8bit": ("bitsandbytes.optim", "PagedLion8bit"),
+    "Lion": ("pytorch_optimizer", "Lion"),
+    "CAME": ("pytorch_optimizer", "CAME"),
+    "Prodigy": ("pytorch_optimizer", "Prodigy"),
+    "DAdaptAdam": ("pytorch_optimizer", "DAdaptAdam"),
+    "DAdaptLion": ("pytorch_optimizer", "DAdaptLion"),
+    "AdamWScheduleFree": ("pytorch_optimizer", "ScheduleFreeAdamW"),
+    "Adafactor": ("transformers.optimization", "Adafactor"),
+}
+# No second moment's decay in these.
+_NO_BETAS = ("Adafactor", "SGD", "CAME")
+# The names that kohya's users know from other packages.
+_ALIASES = {"decouple": "weight_decouple", "use_bias_correction": "bias_correction"}
+NEEDS_CUDA = tuple(name for name, (library, _) in _LIBRARY.items() if library.startswith("bitsandbytes"))
+ADAPTIVE = ("Prodigy", "DAdaptAdam", "DAdaptLion")
+"""They find the rate themselves: unet_lr and text_lr are factors, usually 1."""
 
 
-def make_optimizer(settings: Optimizer, loras: Sequence[Lora]) -> torch.optim.Optimizer:
-    """One parameter group a part of the model, each with its own rate and its name under `part`."""
-    rates = {"unet": settings.unet_lr, "text": settings.text_lr}
-    groups: list[dict[str, Any]] = []
-    for part, rate in rates.items():
-        parameters = [p for lora in loras if lora.layer.part == part for p in lora.parameters]
-        if parameters:
-            groups.append({"params": parameters, "lr": rate, "part": part})
-    betas = (settings.beta1, settings.beta2)
-    return torch.optim.AdamW(groups, betas=betas, weight_decay=settings.weight_decay, fused=True)
+def make_optimizer(settings: Optimizer, placed: Sequence[Placed]) -> torch.optim.Optimizer:
+    """The recipe's optimizer; a parameter group for each part, block weight and LoRA+ side, named by `part`.
+
+    Raises `KilnError` for a package that is missing and for arguments that the optimizer does not take.
+    """
+    groups = _groups(settings, placed)
+    name = settings.optimizer_type
+    if name in ADAPTIVE and len({group["lr"] for group in groups}) > 1:
+        raise KilnError(
+            f"{name} learns everything at one rate, and the recipe asks for several: "
+            f"{', '.join(f'{rate:g}' for rate in sorted({group['lr'] for group in groups}))}. Make unet_lr and text_lr "
+            "equal and leave block weights other than 0 and 1 and LoRA+ out, or choose AdamW."
+        )
+    # A rate of its own each group has; polynomial schedules ask for the default one.
+    arguments: dict[str, Any] = {"lr": max(group["lr"] for group in groups), "weight_decay": settings.weight_decay}
+    if name not in _NO_BETAS:
+        arguments["betas"] = (settings.beta1, settings.beta2)
+    if name == "Adafactor":
+        # At the recipe's own rate, as with every other optimizer.
+        arguments |= {"scale_parameter": False, "relative_step": False, "warmup_init": False}
+    if name == "SGD":
+        arguments["momentum"] = settings.beta1
+    given = parse_arguments(settings.optimizer_args)
+    arguments |= {_ALIASES.get(key, key): value for key, value in given.items()}
+    if name == "AdamW" and "foreach" not in arguments:
+        arguments.setdefault("fused", True)
+    kind = _class(name)
+    # Some libraries swallow names that they do not know.
+    known = set(inspect.signature(kind).parameters) - {"params", "kwargs"}
+    if unknown := sorted(set(arguments) - known):
+        raise KilnError(
+            f"optimizer_args: {name} does not take {', '.join(unknown)}; it takes {', '.join(sorted(known))}."
+        )
+    try:
+        made: torch.optim.Optimizer = kind(groups, **arguments)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise KilnError(
+            f"optimizer_args: {name} does not take {', '.join(settings.optimizer_args) or 'these settings'} ({error}); "
+            "look at its own arguments."
+        ) from error
+    return made
 
 
-def warmup_steps(settings: Optimizer, steps: int) -> int:
-    """`warmup` in updates: a share of `steps` when it is below 1."""
-    return round(settings.warmup * steps) if settings.warmup < 1 else min(steps, round(settings.warmup))
+def parse_arguments(lines: Sequence[str]) -> dict[str, Any]:
+    """`d_coef=2`, `betas=(0.9, 0.99)`, `decouple=True`: one an entry, as kohya writes them."""
+    found: dict[str, Any] = {}
+    for line in lines:
+        name, equals, text = line.partition("=")
+        if not equals or not name.strip().isidentifier():
+            raise KilnError(f"optimizer_args has {line!r}; write name=value, such as d_coef=2.")
+        try:
+            found[name.strip()] = ast.literal_eval(text.strip())
+        except (ValueError, SyntaxError):
+            found[name.strip()] = text.strip()
+    return found
 
 
-def make_schedule(settings: Optimizer, optimizer: torch.optim.Optimizer, steps: int) -> Any:
+def make_schedule(settings: Optimizer, optimizer: torch.optim.Optimizer, steps: int, steps_an_epoch: int) -> Any:
     """The schedule, by the name that transformers and kohya's scripts share; call `.step()` once an update."""
     # Slow to import, and needed only here.
     from transformers.optimization import get_scheduler
 
-    extra = {"num_cycles": settings.cycles} if settings.lr_scheduler == "cosine_with_restarts" else {}
+    extra: dict[str, Any] = {}
+    if settings.lr_scheduler == "cosine_with_restarts":
+        extra = {"num_cycles": settings.cycles}
+    if settings.lr_scheduler == "polynomial":
+        # Down to nothing, whatever the rate: the library's floor would be above a small one.
+        extra = {"power": settings.power, "lr_end": 0.0}
+    warmup = parse_span(settings.warmup).steps(steps=steps, steps_an_epoch=steps_an_epoch)
     return get_scheduler(
         settings.lr_scheduler,
         optimizer,
-        num_warmup_steps=warmup_steps(settings, steps),
+        num_warmup_steps=warmup,
         num_training_steps=steps,
         scheduler_specific_kwargs=extra,
     )
+
+
+def rates(optimizer: torch.optim.Optimizer) -> dict[str, float]:
+    """The learning rate really used in each part, without block weights and LoRA+: an adaptive one's own included."""
+    found: dict[str, float] = {}
+    for group in optimizer.param_groups:
+        rate = float(group["lr"]) * float(group.get("d", 1.0)) / group["factor"]
+        found.setdefault(group["part"], rate)
+    return found
+
+
+def switch(optimizer: torch.optim.Optimizer, mode: str) -> None:
+    """Schedule-free optimizers keep two sets of weights: `train` to learn on, `eval` to save."""
+    turn: Callable[[], None] | None = getattr(optimizer, mode, None)
+    if turn is not None:
+        turn()
+
+
+def _groups(settings: Optimizer, placed: Sequence[Placed]) -> list[dict[str, Any]]:
+    base = {"unet": settings.unet_lr, "text": settings.text_lr}
+    ratios = {"unet": settings.loraplus_unet_lr_ratio, "text": settings.loraplus_text_lr_ratio}
+    groups: dict[tuple[str, float], dict[str, Any]] = {}
+    for one in placed:
+        fast = {id(p) for p in one.adapter.fast}
+        for parameter in one.adapter.parameters:
+            factor = one.rate * (ratios[one.part] if id(parameter) in fast else 1.0)
+            group = groups.setdefault(
+                (one.part, factor),
+                {"params": [], "lr": base[one.part] * factor, "part": one.part, "factor": factor},
+            )
+            group["params"].append(parameter)
+    order = sorted(groups, key=lambda key: (key[0] != "unet", abs(key[1] - 1), key[1]))
+    return [groups[key] for key in order]
+
+
+def _class(name: str) -> Any:
+    if name in ("AdamW", "SGD"):
+        return getattr(torch.optim, name)
+    library, kind = _LIBRARY[name]
+    try:
+        from importlib import import_module
+
+        return getattr(import_module(library), kind)
+    except ImportError as error:
+        package = library.partition(".")[0].replace("_", "-")
+        raise KilnError(
+            f"{name} needs the package {package}, which is not installed ({error}); "
+            f"run `pip install {package}`, or choose AdamW."
+        ) from error

@@ -2,48 +2,55 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
 
 from ..dataset.values import Dataset, Record
-from .buckets import Size, bucket_of, bucket_sizes
+from .buckets import Size, assign, bucket_sizes
 from .errors import NothingToTrain
 from .recipe import Recipe
+from .streams import stream
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """`buckets[i]` is the size of record i; `repeats[i]` how often an epoch sees it."""
+    """`buckets[i]` is the size of record i; `repeats[i]` how often an epoch sees it. `held_out` are only tested on."""
 
     records: tuple[Record, ...]
     buckets: tuple[Size, ...]
     repeats: tuple[int, ...]
     batch: int
+    accumulation: int
     epochs: int
+    steps: int
+    """Optimizer updates of the whole run; the last epoch may be cut short."""
+    held_out: tuple[int, ...] = ()
 
     @property
-    def steps_an_epoch(self) -> int:
+    def batches_an_epoch(self) -> int:
         """Sum over buckets of ceil(repeated images / batch): tails are kept."""
         return sum(-(-count // self.batch) for count in self.images().values())
 
     @property
-    def steps(self) -> int:
-        """Optimizer updates of the whole run."""
-        return self.steps_an_epoch * self.epochs
+    def steps_an_epoch(self) -> int:
+        """Updates: `accumulation` batches each, the last of an epoch with what is left."""
+        return -(-self.batches_an_epoch // self.accumulation)
 
     def images(self) -> dict[Size, int]:
-        """Repeated images in each bucket."""
+        """Repeated images in each bucket, those held out left out."""
         found: dict[Size, int] = {}
         for bucket, repeats in zip(self.buckets, self.repeats, strict=True):
-            found[bucket] = found.get(bucket, 0) + repeats
+            if repeats:
+                found[bucket] = found.get(bucket, 0) + repeats
         return found
 
-    def epoch(self, generator: torch.Generator) -> list[list[int]]:
-        """One epoch's batches of record numbers in random order; a batch holds one bucket only."""
+    def epoch(self, generator: torch.Generator) -> list[list[list[int]]]:
+        """One epoch's updates in random order, each a list of batches of record numbers; a batch holds one bucket."""
         pools: dict[Size, list[int]] = {}
         for index, (bucket, repeats) in enumerate(zip(self.buckets, self.repeats, strict=True)):
             pools.setdefault(bucket, []).extend([index] * repeats)
@@ -51,30 +58,47 @@ class Plan:
         for bucket in sorted(pools):
             pool = _shuffled(pools[bucket], generator)
             batches += [pool[i : i + self.batch] for i in range(0, len(pool), self.batch)]
-        return _shuffled(batches, generator)
+        batches = _shuffled(batches, generator)
+        return [batches[i : i + self.accumulation] for i in range(0, len(batches), self.accumulation)]
 
 
 def make_plan(dataset: Dataset, recipe: Recipe) -> Plan:
-    """Assign buckets and repeats. Raises `NothingToTrain` for a dataset without training images."""
-    training = [record for record in dataset if not record.is_reg]
+    """Assign buckets, repeats and the held-out share. Raises `NothingToTrain` for a dataset without training images."""
+    training = [index for index, record in enumerate(dataset) if not record.is_reg]
     if not training:
         raise NothingToTrain(
             f"The dataset has {len(dataset)} records and none to train on; "
             "wire in a dataset with at least one image that is not a regularisation image."
         )
+    held_out = _held_out(training, recipe)
     sizes = bucket_sizes(recipe.buckets)
-    return Plan(
+    amount = recipe.amount
+    plan = Plan(
         records=dataset.records,
-        buckets=tuple(bucket_of(record.view_size, sizes) for record in dataset),
-        repeats=_balanced(dataset.records),
-        batch=recipe.amount.batch_size,
-        epochs=recipe.amount.epochs,
+        buckets=tuple(assign(record.view_size, recipe.buckets, sizes) for record in dataset),
+        repeats=_balanced(dataset.records, held_out),
+        batch=amount.batch_size,
+        accumulation=amount.accumulation,
+        epochs=amount.epochs,
+        steps=0,
+        held_out=held_out,
     )
+    steps = amount.max_train_steps or plan.steps_an_epoch * amount.epochs
+    return dataclasses.replace(plan, steps=steps, epochs=-(-steps // plan.steps_an_epoch))
 
 
-def _balanced(records: tuple[Record, ...]) -> tuple[int, ...]:
+def _held_out(training: list[int], recipe: Recipe) -> tuple[int, ...]:
+    """The records that only validation sees: the recipe's share, at least one and never all."""
+    share = recipe.saving.validation_share
+    if not share or len(training) < 2:
+        return ()
+    count = min(len(training) - 1, max(1, round(share * len(training))))
+    return tuple(sorted(_shuffled(training, stream(recipe.seed, "validation"))[:count]))
+
+
+def _balanced(records: tuple[Record, ...], held_out: tuple[int, ...]) -> tuple[int, ...]:
     """Each record's repeats; regularisation images are repeated until there are as many as training ones."""
-    repeats = [record.repeats for record in records]
+    repeats = [0 if i in set(held_out) else record.repeats for i, record in enumerate(records)]
     regular = [i for i, record in enumerate(records) if record.is_reg]
     missing = sum(r for r, record in zip(repeats, records, strict=True) if not record.is_reg)
     missing -= sum(repeats[i] for i in regular)

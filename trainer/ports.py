@@ -24,6 +24,26 @@ class Layer:
     """`unet` or `text`."""
     conv: bool
     """Whether it is a convolution larger than 1x1 (LoCon's share)."""
+    place: tuple[str, int] | None = None
+    """In a UNet: `down`, `mid` or `up`, and which of its blocks, from 0."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockCounts:
+    """How many down, middle and up blocks a UNet has, as kohya counts them (SD 1.5: 12, 1, 12; SDXL: 9, 3, 9)."""
+
+    down: int
+    mid: int
+    up: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """How a picture is seen this time, in pixels: the size it came in, the crop's corner, the size trained at."""
+
+    original: tuple[int, int]
+    crop: tuple[int, int]
+    target: tuple[int, int]
 
 
 class Schedule(Protocol):
@@ -49,20 +69,56 @@ class Model(Protocol):
     def layers(self) -> Sequence[Layer]:
         """Every layer that an adapter can be put on, while open."""
 
-    def open(self) -> AbstractContextManager[None]:
-        """Load everything and keep it open for backward; afterwards the loaded model is as it was before."""
+    def blocks(self) -> BlockCounts | None:
+        """A UNet's blocks; None for other kinds of model."""
+
+    def open(self, *, precision: str, checkpointing: bool) -> AbstractContextManager[None]:
+        """Load everything and keep it open for backward; afterwards the loaded model is as it was before.
+
+        `precision` is one of the recipe's; `checkpointing` computes blocks again in backward.
+        """
+
+    def pixel_mark(self) -> str:
+        """Tells autoencoders apart: the same mark gives the same x0 for the same pixels."""
 
     def encode_pixels(self, pixels: Tensor) -> Tensor:
         """[B, H, W, 3] in 0..1 -> x0."""
 
-    def encode_text(self, captions: Sequence[str], *, width: int, height: int) -> list[Any]:
-        """One conditioning a caption, for pictures of that size in pixels. Differentiable."""
+    def encode_text(
+        self, captions: Sequence[str], views: Sequence[View], *, clip_skip: int, max_tokens: int
+    ) -> list[Any]:
+        """One conditioning a caption, for pictures seen like that. Differentiable. `max_tokens` 0 reads all."""
 
     def denoise(self, x_t: Tensor, sigma: Tensor, conds: Sequence[Any]) -> Tensor:
         """Predicted x0. Differentiable."""
 
+    def sample(
+        self, prompt: str, *, width: int, height: int, steps: int, cfg: float, seed: int, clip_skip: int
+    ) -> Tensor:
+        """A picture [H, W, 3] in 0..1, painted by the host's own sampler with the adapters in place."""
+
     def facts(self) -> dict[str, str]:
         """What the saved file's metadata says of the base: architecture, prediction type, name, ..."""
+
+    def traits(self) -> ModelTraits:
+        """What settings must be checked against."""
+
+    def memory(self) -> int:
+        """Bytes in use: of the GPU at its peak, or of this process on a CPU."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelTraits:
+    """What a recipe can be wrong about, told before training."""
+
+    device: str
+    """`cpu` or `cuda`."""
+    clip_layers: int
+    """Layers that clip skip counts; 0 where it means nothing (T5 and other language models)."""
+    weight_bytes: int
+    """Of the diffusion model and the text encoders."""
+    half: bool = False
+    """Whether the open model computes in fp16, where small gradients vanish unless they are scaled."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +130,9 @@ class StepReport:
     epoch: int
     loss: float
     lr: dict[str, float]
+    grad_norm: float
     seconds_a_step: float
+    """Of the last steps, on average."""
 
 
 class Reporter(Protocol):
@@ -83,8 +141,14 @@ class Reporter(Protocol):
     def stage(self, words: str, done: int, total: int) -> None:
         """Preparation, such as encoding images."""
 
+    def note(self, words: str) -> None:
+        """Something that the user should read: a warning, or where a run goes on."""
+
     def step(self, report: StepReport) -> None:
         """A step is done."""
 
     def saved(self, epoch: int, file: Path) -> None:
-        """An epoch's file is on disk."""
+        """A LoRA is on disk."""
+
+    def painted(self, step: int, files: Sequence[Path]) -> None:
+        """Sample pictures are on disk."""

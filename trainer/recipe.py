@@ -1,4 +1,4 @@
-"""The recipe: every training setting, in small groups. Each lives once, with its words under it."""
+"""The recipe: everything that decides what a training run does, apart from the model and the dataset."""
 
 from __future__ import annotations
 
@@ -8,115 +8,23 @@ from typing import Any
 
 from ..dataset.settings import check_settings, setting
 from .errors import KilnError
-
-OPTIMIZERS = ("AdamW",)
-SCHEDULES = ("constant", "constant_with_warmup", "linear", "cosine", "cosine_with_restarts", "polynomial")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Network:
-    """What is trained: the adapter and the parts of the model it is put on."""
-
-    dim: int = setting(16, "Rank of the LoRA on linear layers.", low=1, high=1024, step=1)
-    alpha: float = setting(8.0, "The LoRA is scaled by alpha / dim.", low=0.001, high=1024, step=0.5)
-    conv_dim: int = setting(0, "Rank on 3x3 convolutions (LoCon); 0 leaves them alone.", low=0, high=1024, step=1)
-    conv_alpha: float = setting(1.0, "Alpha of the convolutions' LoRA.", low=0.001, high=1024, step=0.5)
-
-    def __post_init__(self) -> None:
-        check_settings(self)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Optimizer:
-    """How the weights move."""
-
-    optimizer_type: str = setting("AdamW", "Optimizer.", choices=OPTIMIZERS)
-    unet_lr: float = setting(
-        1e-4, "Learning rate of the diffusion model; 0 leaves it alone.", low=0, high=10, step=1e-6
-    )
-    text_lr: float = setting(5e-5, "Learning rate of the text encoder; 0 leaves it alone.", low=0, high=10, step=1e-6)
-    weight_decay: float = setting(0.01, "Decoupled weight decay.", low=0, high=1, step=0.001)
-    beta1: float = setting(0.9, "Adam's first moment decay.", low=0, high=0.9999, step=0.001)
-    beta2: float = setting(0.999, "Adam's second moment decay.", low=0, high=0.999999, step=0.001)
-    lr_scheduler: str = setting("cosine", "Learning-rate schedule.", choices=SCHEDULES)
-    warmup: float = setting(
-        0.0, "Warmup: 1 or more is steps, below 1 a share of all steps.", low=0, high=1e6, step=0.01
-    )
-    cycles: int = setting(1, "Restarts of cosine_with_restarts.", low=1, high=100, step=1)
-    max_grad_norm: float = setting(
-        1.0, "Gradients are clipped to this norm; 0 does not clip.", low=0, high=1e4, step=0.1
-    )
-
-    def __post_init__(self) -> None:
-        check_settings(self)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Amount:
-    """How much is trained."""
-
-    epochs: int = setting(
-        10, "Passes over the dataset, repeats included. One file is saved after each.", low=1, high=10000, step=1
-    )
-    batch_size: int = setting(1, "Images a step.", low=1, high=1024, step=1)
-
-    def __post_init__(self) -> None:
-        check_settings(self)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Buckets:
-    """The sizes that images are trained at, in pixels."""
-
-    resolution: int = setting(
-        1024, "An image is trained at about resolution x resolution pixels.", low=64, high=8192, step=64
-    )
-    bucket_step: int = setting(64, "Sides are multiples of this.", low=8, high=512, step=8)
-    min_bucket: int = setting(256, "Shortest side of a bucket.", low=8, high=8192, step=8)
-    max_bucket: int = setting(2048, "Longest side of a bucket.", low=8, high=8192, step=8)
-
-    def __post_init__(self) -> None:
-        check_settings(self)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Captions:
-    """How captions are read."""
-
-    shuffle_caption: bool = setting(True, "Tags come in a new order every time an image is seen.")
-    keep_tokens: int = setting(
-        1, "The first tags stay in place under shuffle: trigger, class.", low=0, high=100, step=1
-    )
-    caption_dropout: float = setting(
-        0.0, "Share of images that are seen with no caption at all.", low=0, high=1, step=0.01
-    )
-    tag_dropout: float = setting(0.0, "Chance that a tag after the kept ones is left out.", low=0, high=1, step=0.01)
-
-    def __post_init__(self) -> None:
-        check_settings(self)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Loss:
-    """What the error counts for."""
-
-    min_snr_gamma: float = setting(0.0, "Min-SNR weighting's gamma, usually 5; 0 is off.", low=0, high=100, step=0.5)
-    prior_loss_weight: float = setting(1.0, "Weight of regularisation images.", low=0, high=10, step=0.05)
-
-    def __post_init__(self) -> None:
-        check_settings(self)
+from .groups import Amount, Blocks, Buckets, Captions, Compute, Loss, Network, Noise, Optimizer, Saving
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """Everything that decides what a training run does, apart from the model and the dataset."""
+    """Every training setting, in small groups."""
 
+    amount: Amount = dataclasses.field(default_factory=Amount)
     network: Network = dataclasses.field(default_factory=Network)
     optimizer: Optimizer = dataclasses.field(default_factory=Optimizer)
-    amount: Amount = dataclasses.field(default_factory=Amount)
     buckets: Buckets = dataclasses.field(default_factory=Buckets)
     captions: Captions = dataclasses.field(default_factory=Captions)
+    noise: Noise = dataclasses.field(default_factory=Noise)
     loss: Loss = dataclasses.field(default_factory=Loss)
+    blocks: Blocks = dataclasses.field(default_factory=Blocks)
+    saving: Saving = dataclasses.field(default_factory=Saving)
+    compute: Compute = dataclasses.field(default_factory=Compute)
     seed: int = setting(0, "Every random choice of the run follows from it.", low=0, high=2**63 - 1, step=1)
 
     def __post_init__(self) -> None:
@@ -124,7 +32,8 @@ class Recipe:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain nested values, as `recipe.json` holds them."""
-        return dataclasses.asdict(self)
+        values: dict[str, Any] = _plain(dataclasses.asdict(self))
+        return values
 
     @staticmethod
     def from_dict(values: dict[str, Any]) -> Recipe:
@@ -132,18 +41,59 @@ class Recipe:
         recipe: Recipe = _built(Recipe, values, "recipe")
         return recipe
 
+    def with_settings(self, **values: Any) -> Recipe:
+        """A copy with some settings changed, each named by its field alone. Unknown names raise `KilnError`."""
+        groups = group_of()
+        unknown = sorted(set(values) - set(groups) - {"seed"})
+        if unknown:
+            raise KilnError(f"A recipe has no setting {', '.join(unknown)}; known are {', '.join(groups)}.")
+        changed: dict[str, Any] = {}
+        for name in {groups[key] for key in values if key != "seed"}:
+            mine = {key: value for key, value in values.items() if groups.get(key) == name}
+            changed[name] = dataclasses.replace(getattr(self, name), **mine)
+        if "seed" in values:
+            changed["seed"] = values["seed"]
+        return dataclasses.replace(self, **changed)
+
+    def differences(self, other: Recipe) -> dict[str, tuple[Any, Any]]:
+        """Setting name to (mine, the other's) wherever they are not equal."""
+        found = {
+            name: (getattr(getattr(self, g), name), getattr(getattr(other, g), name)) for name, g in group_of().items()
+        }
+        found["seed"] = (self.seed, other.seed)
+        return {name: pair for name, pair in found.items() if pair[0] != pair[1]}
+
+
+def groups() -> dict[str, type[Any]]:
+    """The recipe's groups by their field's name, in order."""
+    return {
+        field.name: field.default_factory  # type: ignore[misc]
+        for field in dataclasses.fields(Recipe)
+        if dataclasses.is_dataclass(field.default_factory)
+    }
+
+
+def group_of() -> dict[str, str]:
+    """Every setting's name to its group's; names are unique across groups, as kohya's are."""
+    return {field.name: name for name, kind in groups().items() for field in dataclasses.fields(kind)}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in value.items()}
+    return list(value) if isinstance(value, tuple) else value
+
 
 def _built(kind: type[Any], values: dict[str, Any], where: str) -> Any:
     fields = {field.name: field for field in dataclasses.fields(kind)}
     unknown = sorted(set(values) - set(fields))
     if unknown:
         raise KilnError(f"{where} has no setting {', '.join(unknown)}; known are {', '.join(fields)}.")
-    groups = {name for name, field in fields.items() if dataclasses.is_dataclass(field.default_factory)}
-    return kind(
-        **{
-            name: _built(fields[name].default_factory, value, f"{where}.{name}")  # type: ignore[arg-type]
-            if name in groups
-            else value
-            for name, value in values.items()
-        }
-    )
+    made: dict[str, Any] = {}
+    for name, value in values.items():
+        default = fields[name].default_factory
+        if dataclasses.is_dataclass(default):
+            made[name] = _built(default, value, f"{where}.{name}")  # type: ignore[arg-type]
+        else:
+            made[name] = tuple(value) if isinstance(value, list) else value
+    return kind(**made)

@@ -3,23 +3,49 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import math
 import re
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+from PIL import Image
+from torch import Tensor
+
 from ..dataset.values import Dataset
 from .errors import KilnError
+from .formats import save_file
 from .recipe import Recipe
+from .state import FILE as STATE_FILE
 from .values import Checkpoint, Run
+
+START_FILE = "start.safetensors"
+"""In a run's folder: the LoRA that a fork went on from."""
 
 
 class RunFolder:
-    """Writes one run's files. `run.json` is always whole: it is replaced, never rewritten in place."""
+    """Writes one run's files. `run.json` is always whole: it is replaced, never rewritten in place.
 
-    def __init__(self, folder: Path, name: str, fingerprint: str, dataset: Dataset) -> None:
+    `fingerprint` stands for everything that decides the result; `origin` says what the run was forked from.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        fingerprint: str,
+        dataset: Dataset,
+        *,
+        origin: str = "",
+        start: Mapping[str, Tensor] | None = None,
+    ) -> None:
         self.folder, self.name, self.fingerprint = folder, name, fingerprint
+        # A fork keeps what it went on from, so that it can be gone on with by itself.
+        self._start = start if origin else None
         traits = sorted({tag for record in dataset for tag in record.pruned})
         self.about: dict[str, Any] = {
             "name": name,
@@ -27,36 +53,96 @@ class RunFolder:
             "finished": False,
             "trigger": dataset.trigger,
             "traits": traits,
+            "origin": origin,
+            "started_at": str(time.time()),
             "checkpoints": [],
         }
 
-    def start(self, recipe: Recipe) -> None:
-        """Make the folder, with nothing in it that an earlier try at the same run left."""
+    @property
+    def started_at(self) -> str:
+        """When the run was first started, in seconds since 1970."""
+        return str(self.about["started_at"])
+
+    def may_go_on(self) -> bool:
+        """Whether an unfinished try at the very same run lies here."""
+        return read_about(self.folder).get("fingerprint") == self.fingerprint
+
+    def start(self, recipe: Recipe, step: int) -> None:
+        """Make the folder ready to go on after `step`: what a later step wrote is dropped, and with 0 everything."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        for file in (*self.folder.glob("*.safetensors"), self.folder / "metrics.jsonl"):
-            file.unlink(missing_ok=True)
+        if step:
+            before = read_about(self.folder)
+            self.about["started_at"], self.about["origin"] = before["started_at"], before["origin"]
+            self.about["checkpoints"] = [row for row in before["checkpoints"] if row["step"] <= step]
+        else:
+            (self.folder / STATE_FILE).unlink(missing_ok=True)
+        if self._start is not None and not (self.folder / START_FILE).is_file():
+            save_file(self._start, {}, self.folder / START_FILE)
+        kept = {row["file"] for row in self.about["checkpoints"]}
+        for file in self.folder.glob("*.safetensors"):
+            if file.name not in kept and file.name != START_FILE:
+                file.unlink()
+        for name in ("metrics.jsonl", "validation.jsonl"):
+            _keep_lines(self.folder / name, step)
+        for file in self.folder.glob("samples/step????????-*.png"):
+            if file.name[4:12] > f"{step:08d}":
+                file.unlink()
         _write_json(self.folder / "recipe.json", recipe.to_dict())
         self._write()
 
     def log(self, **values: Any) -> None:
         """Append one line to `metrics.jsonl`. A number that is not finite, which JSON lacks, becomes null."""
-        plain = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
-        with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(plain, allow_nan=False) + "\n")
+        _append(self.folder / "metrics.jsonl", values)
 
-    def checkpoint_file(self, epoch: int) -> Path:
-        return self.folder / f"{self.name}-{epoch:06d}.safetensors"
+    def log_validation(self, **values: Any) -> None:
+        """Append one line to `validation.jsonl`."""
+        _append(self.folder / "validation.jsonl", values)
 
-    def add(self, checkpoint: Checkpoint) -> None:
-        """Remember a saved epoch."""
-        row = {"epoch": checkpoint.epoch, "step": checkpoint.step, "file": checkpoint.file.name}
-        self.about["checkpoints"].append(row)
+    def checkpoint_file(self, epoch: int, step: int | None) -> Path:
+        """The file of a whole epoch, or of a step inside one."""
+        return self.folder / (
+            f"{self.name}-{epoch:06d}.safetensors" if step is None else f"{self.name}-step{step:08d}.safetensors"
+        )
+
+    def has_checkpoint(self, step: int) -> bool:
+        """Whether what was trained up to this update is saved."""
+        return any(row["step"] == step for row in self.about["checkpoints"])
+
+    def has_validation(self, step: int) -> bool:
+        """Whether the held-out images were tested after this update."""
+        file = self.folder / "validation.jsonl"
+        lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+        return any(json.loads(line)["step"] == step for line in lines)
+
+    def add(self, checkpoint: Checkpoint, *, keep_last: int = 0) -> None:
+        """Remember a saved LoRA, and forget all but the last `keep_last`; 0 keeps all."""
+        rows = self.about["checkpoints"]
+        rows.append({"epoch": checkpoint.epoch, "step": checkpoint.step, "file": checkpoint.file.name})
+        old = rows[:-keep_last] if keep_last else []
+        self.about["checkpoints"] = rows[len(old) :]
         self._write()
+        for row in old:
+            (self.folder / row["file"]).unlink(missing_ok=True)
+
+    def keep_sample(self, picture: Tensor, step: int, number: int) -> Path:
+        """Save a picture [H, W, 3] in 0..1 that was painted at this step."""
+        file = self.sample_file(step, number)
+        file.parent.mkdir(exist_ok=True)
+        pixels = (picture.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
+        partial = file.with_suffix(".partial")
+        Image.fromarray(pixels).save(partial, "PNG")
+        partial.replace(file)
+        return file
+
+    def sample_file(self, step: int, number: int) -> Path:
+        """Where the picture of a prompt that was painted at this step is."""
+        return self.folder / "samples" / f"step{step:08d}-{number:02d}.png"
 
     def finish(self) -> Run:
         """Mark the run as whole and return it."""
         self.about["finished"] = True
         self._write()
+        (self.folder / STATE_FILE).unlink(missing_ok=True)
         return load_run(self.folder)
 
     def _write(self) -> None:
@@ -69,31 +155,62 @@ def fingerprint(recipe: Recipe, dataset: Dataset, model: str) -> str:
     return hashlib.sha256("\n".join((text, dataset.fingerprint(), model)).encode()).hexdigest()
 
 
-def find_folder(root: Path, name: str, mark: str) -> Path:
+def find_folder(root: Path, name: str, mark: str, *, forked: bool = False) -> Path:
     """`root/name`, or `name-2`, ...: the first that is free or that holds the run with this fingerprint.
 
-    Raises `KilnError` for a name that is no plain folder name.
+    A fork counts only where `forked` allows it, and comes first there. Raises `KilnError` for a name that is no plain
+    folder name.
     """
     if not re.fullmatch(r"[^\\/:*?\"<>|\x00-\x1f]{1,120}", name) or name.strip(" .") != name:
         raise KilnError(f"The run's name is {name!r}; use letters, digits, spaces, - and _ only.")
-    number = 1
-    while True:
-        folder = root / (name if number == 1 else f"{name}-{number}")
-        if not folder.exists() or _read(folder).get("fingerprint") == mark:
-            return folder
-        number += 1
+    free: Path | None = None
+    mine = []
+    for folder in _folders(root, name):
+        if not folder.exists():
+            free = folder
+            break
+        about = read_about(folder)
+        if about.get("fingerprint") == mark and (forked or not about.get("origin")):
+            mine.append((not about.get("origin"), folder))
+    return min(mine, key=lambda pair: pair[0])[1] if mine else free or root / name
+
+
+def latest(root: Path, name: str) -> Path | None:
+    """The last of `root/name`, `name-2`, ... that holds a run with a saved LoRA."""
+    found = None
+    for folder in _folders(root, name):
+        if not folder.exists():
+            return found
+        if read_about(folder).get("checkpoints"):
+            found = folder
+    return found
+
+
+def changes(folder: Path, recipe: Recipe) -> list[str]:
+    """What a recipe has otherwise than the run in `folder`, a line a setting; empty when that cannot be told."""
+    try:
+        before = Recipe.from_dict(json.loads((folder / "recipe.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, AttributeError):
+        # Recipes of older versions have other settings, and some of another type.
+        return []
+    return [f"{name} was {old}, is {new}" for name, (old, new) in before.differences(recipe).items()]
+
+
+def _folders(root: Path, name: str) -> Iterator[Path]:
+    yield root / name
+    yield from (root / f"{name}-{number}" for number in itertools.count(2))
 
 
 def is_finished(folder: Path) -> bool:
     """Whether a whole run with all its files lies there."""
-    about = _read(folder)
+    about = read_about(folder)
     files = [folder / row["file"] for row in about.get("checkpoints", [])]
     return bool(about.get("finished")) and all(file.is_file() for file in files)
 
 
 def load_run(folder: Path) -> Run:
     """The run in `folder`. Raises `KilnError` when there is none."""
-    about = _read(folder)
+    about = read_about(folder)
     if not about:
         raise KilnError(f"{folder} holds no run (no readable run.json); choose a folder that KilnTrainLoRA wrote.")
     checkpoints = tuple(
@@ -108,6 +225,17 @@ def load_run(folder: Path) -> Run:
     )
 
 
+def run_names(root: Path) -> list[str]:
+    """Folders below `root` that hold a run with a saved LoRA, the newest first."""
+    files = sorted(root.glob("*/run.json"), key=lambda file: file.stat().st_mtime, reverse=True)
+    return [file.parent.name for file in files if read_about(file.parent).get("checkpoints")]
+
+
+def stamp(folder: Path) -> str:
+    """Changes whenever the run does."""
+    return json.dumps(read_about(folder), sort_keys=True)
+
+
 def read_losses(folder: Path) -> list[float]:
     """The loss of every step so far; NaN where it was not finite."""
     file = folder / "metrics.jsonl"
@@ -117,12 +245,35 @@ def read_losses(folder: Path) -> list[float]:
     return [math.nan if loss is None else loss for loss in losses]
 
 
-def _read(folder: Path) -> dict[str, Any]:
+def read_about(folder: Path) -> dict[str, Any]:
     try:
         found: dict[str, Any] = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return found
+
+
+def _append(file: Path, values: dict[str, Any]) -> None:
+    plain = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
+    with file.open("a", encoding="utf-8") as opened:
+        opened.write(json.dumps(plain, allow_nan=False) + "\n")
+
+
+def _keep_lines(file: Path, step: int) -> None:
+    """Drop the lines of later steps, and one that a crash cut off."""
+    if not file.is_file():
+        return
+    kept = []
+    for line in file.read_text(encoding="utf-8").splitlines():
+        try:
+            if json.loads(line)["step"] > step:
+                break
+        except ValueError:
+            break
+        kept.append(line + "\n")
+    partial = file.with_name(f"{file.name}.partial")
+    partial.write_text("".join(kept), encoding="utf-8")
+    partial.replace(file)
 
 
 def _write_json(file: Path, content: dict[str, Any]) -> None:

@@ -32,7 +32,8 @@ class Run:
         """The saved epoch of that number; 0 is the last one. Raises `KilnError` when it was not saved."""
         if epoch == 0 and self.checkpoints:
             return self.checkpoints[-1]
-        for one in self.checkpoints:
+        # Of several saved inside one epoch, the last.
+        for one in reversed(self.checkpoints):
             if one.epoch == epoch:
                 return one
         saved = ", ".join(str(one.epoch) for one in self.checkpoints) or "none"

@@ -82,16 +82,47 @@ def dataset(tmp_path: Path) -> Any:
 def small_recipe() -> Callable[..., Any]:
     """A recipe of few steps at 64 pixels that trains the U-Net, its convolutions and the text encoder."""
 
-    def make(*, epochs: int = 1, batch: int = 2, side: int = 64, **rates: float) -> Any:
-        from lora_kiln.trainer.recipe import Amount, Buckets, Network, Optimizer, Recipe
+    def make(
+        *, epochs: int = 1, batch: int = 2, side: int = 64, groups: dict[str, Any] | None = None, **rates: float
+    ) -> Any:
+        from lora_kiln.trainer.groups import Amount, Buckets, Network, Optimizer
+        from lora_kiln.trainer.recipe import Recipe
 
         return Recipe(
             amount=Amount(epochs=epochs, batch_size=batch),
-            network=Network(dim=4, alpha=4.0, conv_dim=2, conv_alpha=2.0),
-            optimizer=Optimizer(**{"unet_lr": 1e-2, "text_lr": 1e-2, **rates}),
-            buckets=Buckets(resolution=side, bucket_step=64, min_bucket=64, max_bucket=side),
             seed=1,
+            **{
+                "network": Network(dim=4, alpha=4.0, conv_dim=2, conv_alpha=2.0),
+                "optimizer": Optimizer(**{"unet_lr": 1e-2, "text_lr": 1e-2, **rates}),
+                "buckets": Buckets(resolution=side, bucket_step=64, min_bucket=64, max_bucket=side),
+                **(groups or {}),
+            },
         )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def run_node() -> Callable[..., Any]:
+    """`KilnTrainLoRA` on loaded models, in this process; returns its outputs."""
+
+    def run(loaded: Any, dataset: Any, recipe: Any, name: str, **inputs: Any) -> Any:
+        from lora_kiln.nodes.train import NEW_RUN, TrainLoRA
+
+        inputs = {"preflight_only": False, "when_changed": NEW_RUN, **inputs}
+        return TrainLoRA.execute(*loaded, dataset, recipe, name, **inputs).result
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def view() -> Callable[[int, int], Any]:
+    """A picture that came in the size it is trained at, in pixels."""
+
+    def make(width: int, height: int) -> Any:
+        from lora_kiln.trainer.ports import View
+
+        return View(original=(width, height), crop=(0, 0), target=(width, height))
 
     return make
 

@@ -55,7 +55,11 @@ FAMILIES = {
 
 @pytest.fixture(scope="module")
 def trained(
-    inside: Path, load_checkpoint: Callable[[str], Any], small_recipe: Any, tmp_path_factory: pytest.TempPathFactory
+    inside: Path,
+    load_checkpoint: Callable[[str], Any],
+    small_recipe: Any,
+    run_node: Any,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Callable[[str], Any]:
     """Loads a family's checkpoint, trains three steps on one batch; returns (loaded, outputs). Once a family."""
     known: dict[str, Any] = {}
@@ -66,7 +70,6 @@ def trained(
 
             from demo.variants import write_checkpoint
             from lora_kiln.dataset.values import Dataset, Record
-            from lora_kiln.nodes.train import TrainLoRA
 
             folder = tmp_path_factory.mktemp(name)
             pictures = importlib.import_module("PIL.Image")
@@ -77,7 +80,7 @@ def trained(
             dataset = Dataset(records=tuple(records), trigger="kiln")
             loaded = load_checkpoint(write_checkpoint(name, inside / "models" / "checkpoints").name)
             with torch.inference_mode():
-                outputs = TrainLoRA.execute(*loaded, dataset, small_recipe(epochs=3, side=128), name).result
+                outputs = run_node(loaded, dataset, small_recipe(epochs=3, side=128), name)
             known[name] = loaded, outputs
         return known[name]
 
@@ -99,7 +102,7 @@ def test_the_checkpoint_is_taken_for_its_family(name: str, trained: Callable[[st
 def test_three_steps_are_trained_with_a_finite_loss_of_a_networks_size(
     name: str, trained: Callable[[str], Any]
 ) -> None:
-    _, (_, _, run, lora, losses, _) = trained(name)
+    _, (_, _, run, lora, losses, *_) = trained(name)
     assert [one.step for one in run.checkpoints] == [1, 2, 3]
     assert all(math.isfinite(loss) and 0.1 < loss < 100 for loss in losses["loss"])
     moved = [key for key, tensor in lora.items() if key.endswith("lora_up.weight") and tensor.abs().max() > 0]
@@ -140,7 +143,9 @@ def test_every_saved_name_is_known_to_core_and_loads(
 
 
 @EACH
-def test_a_batch_of_captions_gets_each_picture_its_own_words_and_size(name: str, trained: Callable[[str], Any]) -> None:
+def test_a_batch_of_captions_gets_each_picture_its_own_words_and_size(
+    name: str, trained: Callable[[str], Any], view: Any
+) -> None:
     """Two pictures at once are denoised as each alone: no caption is averaged with another."""
     import torch
 
@@ -148,13 +153,13 @@ def test_a_batch_of_captions_gets_each_picture_its_own_words_and_size(name: str,
 
     loaded, _ = trained(name)
     model = HostModel(*loaded)
-    with torch.inference_mode(), model.open(), torch.no_grad():
+    with torch.inference_mode(), model.open(precision="model's own", checkpointing=False), torch.no_grad():
         draw = torch.Generator().manual_seed(0)
         channels = loaded.model.model.latent_format.latent_channels
         x = torch.randn(2, channels, 16, 16, generator=draw)
         sigma = model.schedule.sigmas()[[100, 700]]
-        conds = model.encode_text(["kiln, red, forest", "blue"], width=128, height=128)
-        [other] = model.encode_text(["blue"], width=512, height=64)
+        conds = model.encode_text(["kiln, red, forest", "blue"], [view(128, 128)] * 2, clip_skip=1, max_tokens=0)
+        [other] = model.encode_text(["blue"], [view(512, 64)], clip_skip=1, max_tokens=0)
         both = model.denoise(x, sigma, conds)
         alone = [model.denoise(x[i : i + 1], sigma[i : i + 1], conds[i : i + 1]) for i in range(2)]
         swapped = model.denoise(x, sigma, conds[::-1])

@@ -20,7 +20,9 @@ def latents(inside: Any) -> Any:
     return torch.randn(5, 4, 8, 8, generator=draw), torch.randn(5, 4, 8, 8, generator=draw)
 
 
-def test_the_weighted_x0_loss_is_the_mean_squared_error_of_the_networks_noise(world: Any, latents: Any) -> None:
+def test_the_weighted_x0_loss_is_the_mean_squared_error_of_the_networks_noise(
+    world: Any, latents: Any, view: Any
+) -> None:
     """By hand: input scaled by 1/sqrt(s^2 + 1), the network asked directly, its output compared with the noise."""
     import torch
 
@@ -28,9 +30,11 @@ def test_the_weighted_x0_loss_is_the_mean_squared_error_of_the_networks_noise(wo
     from lora_kiln.trainer.objective import loss_per_image, native_weight
 
     model, (x0, noise) = HostModel(*world), latents
-    with torch.inference_mode(), model.open(), torch.no_grad():
+    with torch.inference_mode(), model.open(precision="model's own", checkpointing=False), torch.no_grad():
         sigma = model.schedule.sigmas()[LEVELS]
-        conds = model.encode_text(["1girl, smile", "forest", "", "green hair", "sketch"], width=64, height=64)
+        conds = model.encode_text(
+            ["1girl, smile", "forest", "", "green hair", "sketch"], [view(64, 64)] * 5, clip_skip=1, max_tokens=0
+        )
         x_t = model.schedule.noised(x0, noise, sigma)
         found = loss_per_image(model.denoise(x_t, sigma, conds), x0, native_weight(model.schedule, sigma))
 
@@ -91,16 +95,16 @@ def test_every_layer_has_a_name_of_its_own_that_core_loads_into_that_very_layer(
 
 
 def test_a_saved_lora_loaded_by_core_does_what_the_attached_adapters_did(
-    world: Any, latents: Any, inside: Any, caplog: pytest.LogCaptureFixture
+    world: Any, latents: Any, view: Any, inside: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Random adapters on every layer, convolutions and text encoder too; compared in fp32."""
     import torch
 
     from lora_kiln.host.lora import lora_folder
     from lora_kiln.host.model import HostModel
-    from lora_kiln.trainer.adapters import make_loras
-    from lora_kiln.trainer.formats import save_file
-    from lora_kiln.trainer.recipe import Network
+        from lora_kiln.trainer.formats import save_file
+    from lora_kiln.trainer.groups import Blocks, Network
+    from lora_kiln.trainer.network import make_adapters
 
     with torch.inference_mode():
         world.clip.cond_stage_model.float()
@@ -110,11 +114,11 @@ def test_a_saved_lora_loaded_by_core_does_what_the_attached_adapters_did(
     def answers(loaded: Any, loras: Any = ()) -> tuple[Any, Any]:
         """Conditioning and denoised latents; with adapters attached where there are some."""
         model = HostModel(*loaded)
-        with model.open(), torch.no_grad():
+        with model.open(precision="model's own", checkpointing=False), torch.no_grad():
             try:
                 for lora in loras:
                     lora.attach()
-                conds = model.encode_text(captions, width=64, height=64)
+                conds = model.encode_text(captions, [view(64, 64)] * 2, clip_skip=1, max_tokens=0)
                 return torch.cat([cond[0] for cond in conds]), model.denoise(
                     x0[:2], model.schedule.sigmas()[[300, 800]], conds
                 )
@@ -126,7 +130,8 @@ def test_a_saved_lora_loaded_by_core_does_what_the_attached_adapters_did(
         plain = answers(world)
         network = Network(dim=4, alpha=2.0, conv_dim=4, conv_alpha=3.0)
         with torch.inference_mode(False):
-            loras = make_loras(HostModel(*world).layers(), network, ("unet", "text"), draw)
+            placed = make_adapters(HostModel(*world).layers(), network, Blocks(), None, ("unet", "text"), draw)
+            loras: Any = [one.adapter for one in placed]
             for lora in loras:
                 lora.up.data.normal_(0, 0.1, generator=draw)
             tensors = {key: tensor for lora in loras for key, tensor in lora.state().items()}
@@ -147,16 +152,15 @@ def test_a_saved_lora_loaded_by_core_does_what_the_attached_adapters_did(
 
 
 def test_a_trained_lora_saved_by_the_node_loads_without_a_word_from_core(
-    world: Any, dataset: Any, small_recipe: Any, caplog: pytest.LogCaptureFixture
+    world: Any, dataset: Any, small_recipe: Any, run_node: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     import torch
 
     from lora_kiln.host.lora import unmatched_keys
     from lora_kiln.nodes.save import SaveLoRA
-    from lora_kiln.nodes.train import TrainLoRA
 
     with torch.inference_mode():
-        _, _, run, lora, *_ = TrainLoRA.execute(*world, dataset, small_recipe(), "round trip").result
+        _, _, run, lora, *_ = run_node(world, dataset, small_recipe(), "round trip")
         assert unmatched_keys(world.model, world.clip, lora) == []
         (saved,) = SaveLoRA.execute(run, "people/round trip", 0, "fp16").result
         assert saved == "people/round trip.safetensors"

@@ -59,17 +59,13 @@ def unharmed(world: Any) -> Iterator[Any]:
         assert weights(world) == before
 
 
-def run_node(loaded: Any, dataset: Any, recipe: Any, name: str) -> Any:
-    from lora_kiln.nodes.train import TrainLoRA
-
-    return TrainLoRA.execute(*loaded, dataset, recipe, name).result
-
-
-def test_after_a_whole_training_whose_result_differs(unharmed: Any, dataset: Any, small_recipe: Any) -> None:
+def test_after_a_whole_training_whose_result_differs(
+    unharmed: Any, run_node: Any, dataset: Any, small_recipe: Any
+) -> None:
     import torch
 
     plain, before = picture(unharmed), state(unharmed)
-    model, clip, run, lora, losses, _ = run_node(unharmed, dataset, small_recipe(epochs=2), "success")
+    model, clip, run, lora, losses, *_ = run_node(unharmed, dataset, small_recipe(epochs=2), "success")
     assert state(unharmed) == before
     assert len(losses["loss"]) == run.checkpoint(0).step
     assert not torch.equal(picture(unharmed._replace(model=model, clip=clip)), plain)
@@ -77,7 +73,7 @@ def test_after_a_whole_training_whose_result_differs(unharmed: Any, dataset: Any
 
 
 def test_after_an_error_in_the_middle(
-    unharmed: Any, dataset: Any, small_recipe: Any, monkeypatch: pytest.MonkeyPatch
+    unharmed: Any, run_node: Any, dataset: Any, small_recipe: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, calls, before = unharmed.model.model, [], state(unharmed)
     whole = model.apply_model
@@ -97,7 +93,7 @@ def test_after_an_error_in_the_middle(
 
 
 def test_after_an_error_in_backward(
-    unharmed: Any, dataset: Any, small_recipe: Any, monkeypatch: pytest.MonkeyPatch
+    unharmed: Any, run_node: Any, dataset: Any, small_recipe: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import torch
 
@@ -113,7 +109,7 @@ def test_after_an_error_in_backward(
 
 @pytest.mark.parametrize("at", [1, 3])
 def test_after_a_cancel(
-    unharmed: Any, dataset: Any, small_recipe: Any, at: int, monkeypatch: pytest.MonkeyPatch
+    unharmed: Any, run_node: Any, dataset: Any, small_recipe: Any, at: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The host's own cancel button, pressed while a step runs."""
     management, utils = importlib.import_module("comfy.model_management"), importlib.import_module("comfy.utils")
@@ -133,7 +129,9 @@ def test_after_a_cancel(
     assert state(unharmed) == before
 
 
-def test_after_training_on_a_model_that_carries_a_lora_already(unharmed: Any, dataset: Any, small_recipe: Any) -> None:
+def test_after_training_on_a_model_that_carries_a_lora_already(
+    unharmed: Any, run_node: Any, dataset: Any, small_recipe: Any
+) -> None:
     """Its patches are in the weights while training runs, and leave them again."""
     model, clip, *_ = run_node(unharmed, dataset, small_recipe(), "first")
     result = run_node(unharmed._replace(model=model, clip=clip), dataset, small_recipe(), "second")
@@ -141,11 +139,12 @@ def test_after_training_on_a_model_that_carries_a_lora_already(unharmed: Any, da
 
 
 def test_the_mark_of_a_model_tells_patches_apart_and_nothing_else(
-    world: Any, load_checkpoint: Callable[[str], Any], dataset: Any, small_recipe: Any
+    world: Any, run_node: Any, load_checkpoint: Callable[[str], Any], dataset: Any, small_recipe: Any
 ) -> None:
     import torch
 
-    from lora_kiln.host.lora import model_mark, with_lora
+    from lora_kiln.host.lora import with_lora
+    from lora_kiln.host.marks import model_mark
 
     with torch.inference_mode():
         lora = run_node(world, dataset, small_recipe(), "mark")[3]

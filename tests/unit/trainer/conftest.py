@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -14,8 +15,13 @@ from PIL import Image
 from torch import Tensor, nn
 
 from lora_kiln.dataset.values import Dataset, Record
-from lora_kiln.trainer.ports import Layer, StepReport
-from lora_kiln.trainer.recipe import Amount, Buckets, Captions, Network, Optimizer, Recipe
+from lora_kiln.trainer import loop
+from lora_kiln.trainer.formats import load_file
+from lora_kiln.trainer.groups import Amount, Buckets, Captions, Network, Optimizer
+from lora_kiln.trainer.ports import BlockCounts, Layer, ModelTraits, StepReport, View
+from lora_kiln.trainer.recipe import Recipe
+from lora_kiln.trainer.runs import RunFolder
+from lora_kiln.trainer.values import Run
 
 WORDS = 16
 
@@ -53,6 +59,7 @@ class FakeModel:
         self.calls = 0
         self.is_open = False
         self.encoded: list[str] = []
+        self.views: list[View] = []
 
     def modules(self) -> tuple[nn.Module, ...]:
         return self.conv, self.mix, self.words
@@ -69,7 +76,7 @@ class FakeModel:
         ]
 
     @contextlib.contextmanager
-    def open(self) -> Iterator[None]:
+    def open(self, *, precision: str, checkpointing: bool) -> Iterator[None]:
         self.is_open = True
         try:
             yield
@@ -80,8 +87,11 @@ class FakeModel:
         x = nn.functional.avg_pool2d(pixels.permute(0, 3, 1, 2), 8) * 2 - 1
         return torch.cat([x, x.mean(dim=1, keepdim=True)], dim=1)
 
-    def encode_text(self, captions: Sequence[str], *, width: int, height: int) -> list[Any]:
+    def encode_text(
+        self, captions: Sequence[str], views: Sequence[View], *, clip_skip: int, max_tokens: int
+    ) -> list[Any]:
         self.encoded += captions
+        self.views += views
         bags = torch.zeros(len(captions), WORDS)
         for row, caption in enumerate(captions):
             for word in caption.split(", "):
@@ -98,6 +108,24 @@ class FakeModel:
             out = out * float("nan")
         return x_t - scale * out
 
+    def blocks(self) -> BlockCounts | None:
+        return None
+
+    def pixel_mark(self) -> str:
+        return "averages of eight by eight pixels"
+
+    def sample(
+        self, prompt: str, *, width: int, height: int, steps: int, cfg: float, seed: int, clip_skip: int
+    ) -> Tensor:
+        level = zlib.crc32(f"{prompt} {seed}".encode()) % 256 / 255
+        return torch.full((height, width, 3), level) + self.mix(torch.ones(8)).mean() * 0
+
+    def traits(self) -> ModelTraits:
+        return ModelTraits(device="cpu", clip_layers=12, weight_bytes=1000)
+
+    def memory(self) -> int:
+        return 5000
+
     def facts(self) -> dict[str, str]:
         return {"ss_base_model_version": "fake", "modelspec.prediction_type": "epsilon"}
 
@@ -108,11 +136,19 @@ class FakeReporter:
     def __init__(self, stop_at: int = 0) -> None:
         self.stop_at = stop_at
         self.stages: list[tuple[int, int]] = []
+        self.notes: list[str] = []
+        self.paintings: list[Path] = []
         self.steps: list[StepReport] = []
         self.files: list[Path] = []
 
     def stage(self, words: str, done: int, total: int) -> None:
         self.stages.append((done, total))
+
+    def note(self, words: str) -> None:
+        self.notes.append(words)
+
+    def painted(self, step: int, files: Sequence[Path]) -> None:
+        self.paintings += files
 
     def step(self, report: StepReport) -> None:
         self.steps.append(report)
@@ -121,6 +157,15 @@ class FakeReporter:
 
     def saved(self, epoch: int, file: Path) -> None:
         self.files.append(file)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Tensors here are tiny: several threads only wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture
@@ -150,17 +195,88 @@ def pictures(tmp_path: Path) -> Callable[..., Dataset]:
 
 
 @pytest.fixture
+def folder(tmp_path: Path) -> Callable[..., RunFolder]:
+    """A run's folder by its name, fresh or again."""
+
+    def make(name: str, mark: str = "mark") -> RunFolder:
+        return RunFolder(tmp_path / "runs" / name, name, mark, Dataset(trigger="kiln"))
+
+    return make
+
+
+@pytest.fixture
+def train(tmp_path: Path, folder: Callable[..., RunFolder]) -> Callable[..., Run]:
+    """Trains a fresh model, with latents that all runs of a test share."""
+
+    def run(
+        dataset: Dataset,
+        recipe: Recipe,
+        name: str = "run",
+        *,
+        model: Any = None,
+        reporter: Any = None,
+        start: Any = None,
+    ) -> Run:
+        return loop.train(
+            model or FakeModel(),
+            dataset,
+            recipe,
+            folder(name),
+            reporter or FakeReporter(),
+            latents=tmp_path / "latents",
+            start=start,
+        )
+
+    return run
+
+
+@pytest.fixture
+def trained(train: Callable[..., Run]) -> Callable[..., dict[str, Tensor]]:
+    """Trains a fresh model and returns the last epoch's tensors."""
+
+    def run(dataset: Dataset, recipe: Recipe, name: str) -> dict[str, Tensor]:
+        return load_file(train(dataset, recipe, name).checkpoint(0).file)[0]
+
+    return run
+
+
+@pytest.fixture
+def outcome() -> Callable[[Path], dict[str, Any]]:
+    """All that a finished run left behind, apart from how long it took."""
+
+    def rows(file: Path) -> list[dict[str, Any]]:
+        lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+        return [{k: v for k, v in json.loads(line).items() if k not in ("seconds", "memory")} for line in lines]
+
+    def read(folder: Path) -> dict[str, Any]:
+        about = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        assert about["finished"]
+        names = [row["file"] for row in about["checkpoints"]]
+        assert sorted(names) == sorted(file.name for file in folder.glob("*.safetensors"))
+        return {
+            "checkpoints": about["checkpoints"],
+            "tensors": {name: {k: v.tolist() for k, v in load_file(folder / name)[0].items()} for name in names},
+            "metrics": rows(folder / "metrics.jsonl"),
+            "validation": rows(folder / "validation.jsonl"),
+            "samples": {file.name: file.read_bytes() for file in folder.glob("samples/*")},
+            "left over": sorted(file.name for kind in ("*.partial", "state.pt") for file in folder.rglob(kind)),
+        }
+
+    return read
+
+
+@pytest.fixture
 def small_recipe() -> Callable[..., Recipe]:
     """A recipe for pictures of 64 pixels: AdamW, rank 4 everywhere, constant rate."""
 
     def make(*, epochs: int = 2, batch: int = 2, text_lr: float = 0.01, seed: int = 0, **groups: Any) -> Recipe:
         values: dict[str, Any] = {
+            "amount": Amount(epochs=epochs, batch_size=batch),
             "network": Network(dim=4, alpha=4.0, conv_dim=4, conv_alpha=4.0),
             "optimizer": Optimizer(unet_lr=0.01, text_lr=text_lr, lr_scheduler="constant"),
             "buckets": Buckets(resolution=64, bucket_step=64, min_bucket=64, max_bucket=64),
             "captions": Captions(shuffle_caption=False),
         }
-        amount = Amount(epochs=epochs, batch_size=batch)
-        return Recipe(amount=amount, seed=seed, **{**values, **groups})
+        return Recipe(seed=seed, **{**values, **groups})
 
     return make

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from lora_kiln.trainer.adapters import Lora, make_loras
-from lora_kiln.trainer.errors import NothingToTrain
+from lora_kiln.trainer.adapters import Lora
+from lora_kiln.trainer.groups import Network
 from lora_kiln.trainer.ports import Layer
-from lora_kiln.trainer.recipe import Network
 
 MODULES: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
     "linear": (nn.Linear(6, 10), (2, 5, 6)),
@@ -23,12 +23,14 @@ MODULES: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
 EACH = pytest.mark.parametrize("kind", MODULES)
 
 
-def lora_on(kind: str, *, rank: int = 4, alpha: float = 2.0, trained: bool = False) -> tuple[Lora, Tensor]:
-    """An adapter and an input for its layer; `trained` gives `up` random weights."""
+def lora_on(
+    kind: str, *, rank: int = 4, alpha: float = 2.0, trained: bool = False, **settings: float
+) -> tuple[Lora, Tensor]:
+    """An adapter and an input for its layer; `trained` gives `up` random weights, `settings` are dropouts."""
     module, shape = MODULES[kind]
     layer = Layer(key="lora_unet_x", module=module, part="unet", conv=kind.endswith("conv"))
     draw = torch.Generator().manual_seed(0)
-    lora = Lora(layer, rank, alpha, draw)
+    lora = Lora(layer, rank, alpha, draw, Network(**settings) if settings else None)  # type: ignore[arg-type]
     if trained:
         lora.up.data.normal_(generator=draw)
     return lora, torch.randn(shape, generator=draw)
@@ -130,34 +132,82 @@ def test_the_saved_state_has_kohyas_keys_and_shapes(kind: str) -> None:
     assert state["lora_unet_x.lora_up.weight"].abs().sum() > 0
 
 
-def layers() -> list[Layer]:
-    linear, conv, text = nn.Linear(4, 4), nn.Conv2d(4, 4, 3), nn.Linear(4, 4)
-    return [
-        Layer(key="linear", module=linear, part="unet", conv=False),
-        Layer(key="conv", module=conv, part="unet", conv=True),
-        Layer(key="text", module=text, part="text", conv=False),
-    ]
+def answers(lora: Lora, x: Tensor, times: int) -> Tensor:
+    """What the adapter adds to its layer's output, as often as asked, [times, ...]."""
+    with torch.no_grad(), torch.random.fork_rng():
+        plain = lora.layer.module(x)
+        lora.attach()
+        torch.manual_seed(0)
+        found = torch.stack([lora.layer.module(x) - plain for _ in range(times)])
+        lora.detach()
+    return found
 
 
-@pytest.mark.parametrize(
-    ("network", "parts", "expected"),
-    [
-        (Network(dim=8, alpha=4.0), ("unet", "text"), {"linear": (8, 4.0), "text": (8, 4.0)}),
-        (Network(dim=8, alpha=4.0), ("text",), {"text": (8, 4.0)}),
-        (
-            Network(dim=8, alpha=4.0, conv_dim=2, conv_alpha=1.5),
-            ("unet",),
-            {"linear": (8, 4.0), "conv": (2, 1.5)},
-        ),
-    ],
-)
-def test_ranks_and_parts_decide_which_layers_are_trained(
-    network: Network, parts: tuple[str, ...], expected: dict[str, tuple[int, float]]
-) -> None:
-    made = make_loras(layers(), network, parts, torch.Generator())
-    assert {lora.layer.key: (lora.rank, lora.alpha) for lora in made} == expected
+@pytest.mark.parametrize("kind", ["linear", "conv"])
+@pytest.mark.parametrize("setting", ["network_dropout", "rank_dropout"])
+def test_values_and_ranks_drop_out_without_moving_the_expected_answer(kind: str, setting: str) -> None:
+    lora, x = lora_on(kind, trained=True)
+    dropping, _ = lora_on(kind, trained=True, **{setting: 0.4})
+    expected, found = answers(lora, x, 1)[0].numpy(), answers(dropping, x, 3000).numpy()
+    assert not np.allclose(found[0], found[1])
+    deviation = found.std(axis=0) / np.sqrt(3000)
+    assert deviation.max() > 1e-3
+    assert (np.abs(found.mean(axis=0) - expected) < 5 * deviation + 1e-5).all()
 
 
-def test_no_layer_to_train_says_what_to_change() -> None:
-    with pytest.raises(NothingToTrain, match="unet_lr or text_lr"):
-        make_loras(layers(), Network(), (), torch.Generator())
+def test_a_rank_is_left_out_of_a_whole_image() -> None:
+    """Of rank 1, an image has either all of the answer, made up for, or nothing."""
+    lora, x = lora_on("conv", rank=1, trained=True)
+    dropping, _ = lora_on("conv", rank=1, trained=True, rank_dropout=0.25)
+    expected = answers(lora, x, 1)[0].numpy() / 0.75
+    found = answers(dropping, x, 400).numpy()
+    whole = np.isclose(found, expected, atol=1e-5).all(axis=(2, 3, 4))
+    nothing = np.isclose(found, 0, atol=1e-6).all(axis=(2, 3, 4))
+    assert (whole | nothing).all()
+    assert nothing.mean() == pytest.approx(0.25, abs=0.05)
+    # Each image by itself.
+    assert (nothing[:, 0] != nothing[:, 1]).any()
+
+
+def test_an_adapter_is_left_out_of_its_share_of_steps() -> None:
+    lora, x = lora_on("linear", trained=True)
+    dropping, _ = lora_on("linear", trained=True, module_dropout=0.3)
+    expected, found = answers(lora, x, 1)[0], answers(dropping, x, 2000)
+    nothing = torch.tensor([not one.any() for one in found])
+    assert float(nothing.float().mean()) == pytest.approx(0.3, abs=0.03)
+    torch.testing.assert_close(found[~nothing], expected.expand_as(found[~nothing]))
+
+
+def test_at_rest_nothing_drops_out_and_nothing_is_drawn() -> None:
+    lora, x = lora_on("linear", trained=True)
+    dropping, _ = lora_on("linear", trained=True, network_dropout=0.5, rank_dropout=0.5, module_dropout=0.5)
+    dropping.learn(False)
+    with torch.random.fork_rng():
+        before = torch.get_rng_state()
+        assert torch.equal(answers(dropping, x, 1), answers(lora, x, 1))
+        assert torch.equal(torch.get_rng_state(), before)
+    dropping.learn(True)
+    assert len(answers(dropping, x, 20).unique(dim=0)) > 1
+
+
+@EACH
+@pytest.mark.parametrize("limit", [0.1, 1.0, 1000.0])
+def test_a_norm_above_the_limit_comes_down_to_it(kind: str, limit: float) -> None:
+    """Of alpha / rank * up @ down, computed in numpy; both factors take the root."""
+    lora, _ = lora_on(kind, trained=True)
+
+    def norm() -> float:
+        up, down = (p.detach().flatten(1).numpy() for p in (lora.up, lora.down))
+        return float(np.linalg.norm(up @ down * 2.0 / 4))
+
+    before, down = norm(), lora.down.detach().clone()
+    assert lora.limit_norm(limit) == (before > limit)
+    assert norm() == pytest.approx(min(before, limit), rel=1e-5)
+    ratio = math.sqrt(min(1.0, limit / before))
+    torch.testing.assert_close(lora.down.detach(), down * ratio)
+
+
+def test_a_new_adapter_has_no_norm_to_limit() -> None:
+    lora, _ = lora_on("linear")
+    assert not lora.limit_norm(1e-6)
+    assert not lora.up.any()

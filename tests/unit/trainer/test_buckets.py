@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from lora_kiln.dataset.values import Box, Record
-from lora_kiln.trainer.buckets import bucket_of, bucket_sizes, cover
-from lora_kiln.trainer.loop import load_pixels
-from lora_kiln.trainer.recipe import Buckets
+from lora_kiln.trainer.buckets import assign, bucket_of, bucket_sizes, cover, own_bucket
+from lora_kiln.trainer.groups import Buckets
+from lora_kiln.trainer.latents import centred, load_pixels
 
 SETTINGS = [
     Buckets(resolution=1024, bucket_step=64, min_bucket=256, max_bucket=2048),
@@ -74,6 +74,46 @@ def test_a_scaled_picture_covers_its_bucket_and_is_cut_in_the_middle(
         assert abs((scaled - side) - 2 * cut) <= 1
 
 
+NO_UPSCALE = Buckets(resolution=512, bucket_step=64, bucket_no_upscale=True)
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        ((300, 200), (256, 192)),  # its own size in whole steps
+        ((512, 512), (512, 512)),
+        ((511, 64), (448, 64)),
+        ((40, 300), (64, 256)),  # never less than a step
+        ((1024, 1024), (512, 512)),  # shrunk to the area
+        ((2000, 1000), (704, 320)),  # 724 x 362
+        ((1000, 4000), (256, 1024)),  # exactly, without a step lost to rounding
+    ],
+)
+def test_without_enlarging_a_picture_keeps_its_own_size(size: tuple[int, int], expected: tuple[int, int]) -> None:
+    assert assign(size, NO_UPSCALE, bucket_sizes(NO_UPSCALE)) == expected
+
+
+@pytest.mark.parametrize("size", [(w, h) for w in range(64, 1500, 97) for h in range(64, 1500, 89)])
+def test_without_enlarging_no_side_grows_and_no_area_is_more_than_the_resolutions(size: tuple[int, int]) -> None:
+    bucket = own_bucket(size, NO_UPSCALE)
+    assert bucket[0] <= size[0]
+    assert bucket[1] <= size[1]
+    assert bucket[0] * bucket[1] <= 512**2
+    assert bucket[0] % 64 == bucket[1] % 64 == 0
+
+
+def test_without_buckets_there_is_one_square_also_for_small_pictures() -> None:
+    for no_upscale in (False, True):
+        settings = Buckets(resolution=500, bucket_step=64, enable_bucket=False, bucket_no_upscale=no_upscale)
+        assert bucket_sizes(settings) == ((448, 448),)
+        assert assign((2000, 100), settings, bucket_sizes(settings)) == (448, 448)
+
+
+def test_with_buckets_a_picture_takes_the_nearest_one() -> None:
+    settings = Buckets(resolution=512, bucket_step=128, min_bucket=256, max_bucket=1024)
+    assert assign((1000, 610), settings, bucket_sizes(settings)) == (640, 384)
+
+
 def test_pixels_are_the_middle_of_the_records_view(tmp_path: Path) -> None:
     """A crop of a picture that is red on the left and blue on the right: the crop is blue, its left edge green."""
     image = Image.new("RGB", (300, 100), "red")
@@ -81,7 +121,7 @@ def test_pixels_are_the_middle_of_the_records_view(tmp_path: Path) -> None:
     image.paste("lime", (150, 0, 152, 100))
     image.save(tmp_path / "a.png")
     record = Record(image=tmp_path / "a.png", size=(300, 100), crop=Box(left=150, top=0, right=300, bottom=100))
-    pixels = load_pixels(record, (64, 64))
+    pixels = load_pixels(record, centred(record, (64, 64)))
     assert pixels.shape == (64, 64, 3)
     assert pixels.min() >= 0
     assert pixels.max() <= 1

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 
 from lora_kiln.dataset.values import Record
-from lora_kiln.trainer.captions import draw_caption
-from lora_kiln.trainer.recipe import Captions
+from lora_kiln.trainer.captions import draw_caption, kept_and_rest, varies, written
+from lora_kiln.trainer.groups import Captions
 
 TAGS = ("kiln", "1girl", "smile", "forest", "full body", "from side", "sketch")
 FILE = Path("/pictures/a.png").absolute()
@@ -59,3 +60,48 @@ def test_prose_is_never_shuffled_but_may_be_dropped() -> None:
     record = Record(image=FILE, size=(64, 64), prose="A girl, in a forest, smiles.")
     assert set(drawn(Captions(), 10, record=record)) == {record.prose}
     assert set(drawn(Captions(caption_dropout=0.5), 50, record=record)) == {record.prose, ""}
+
+
+MARKED = [
+    (("kiln", "1girl", "|||", "smile", "forest"), "a tag of its own"),
+    (("kiln", "1girl ||| smile", "forest"), "between two tags"),
+    (("kiln", "1girl|||smile", "forest"), "without spaces"),
+    (("kiln", "1girl", "|||", "smile", "|||", "forest"), "twice"),
+]
+
+
+@pytest.mark.parametrize("tags", [row[0] for row in MARKED], ids=[row[1] for row in MARKED])
+def test_a_separator_says_where_the_kept_tags_end_and_is_never_trained_on(tags: tuple[str, ...]) -> None:
+    record = Record(image=FILE, size=(64, 64), tags=tags)
+    settings = Captions(keep_tokens_separator=" ||| ", keep_tokens=1)
+    assert kept_and_rest(tags, settings) == (["kiln", "1girl"], ["smile", "forest"])
+    assert set(drawn(settings, 30, record=record)) == {"kiln, 1girl, smile, forest", "kiln, 1girl, forest, smile"}
+    assert written(record, settings) == "kiln, 1girl, smile, forest"
+
+
+def test_tags_after_the_separator_drop_out_and_those_before_it_stay() -> None:
+    record = Record(image=FILE, size=(64, 64), tags=("kiln", "|||", "smile"))
+    settings = Captions(keep_tokens_separator="|||", keep_tokens=0, tag_dropout=1.0)
+    assert drawn(settings, 3, record=record) == ["kiln"] * 3
+
+
+def test_a_record_without_the_separator_keeps_its_first_tags() -> None:
+    settings = Captions(keep_tokens_separator="|||", keep_tokens=2)
+    assert kept_and_rest(TAGS, settings) == (list(TAGS[:2]), list(TAGS[2:]))
+    assert written(RECORD, settings) == ", ".join(TAGS)
+    assert written(Record(image=FILE, size=(64, 64), prose="A girl."), settings) == "A girl."
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        (Captions(shuffle_caption=False), False),
+        (Captions(), True),
+        (Captions(shuffle_caption=False, tag_dropout=0.1), True),
+        (Captions(shuffle_caption=False, caption_dropout=0.1), True),
+    ],
+)
+def test_whether_captions_vary(settings: Captions, expected: bool) -> None:
+    assert varies(settings) == expected
+    several = {draw_caption(RECORD, settings, torch.Generator().manual_seed(i)) for i in range(60)}
+    assert (len(several) > 1) == expected

@@ -18,8 +18,9 @@ from lora_kiln.dataset.values import Dataset
 from lora_kiln.trainer.errors import KilnError
 from lora_kiln.trainer.export import SaveOptions, export
 from lora_kiln.trainer.formats import describe, load_file, save_file
+from lora_kiln.trainer.groups import Loss, Network
 from lora_kiln.trainer.plan import make_plan
-from lora_kiln.trainer.recipe import Loss, Network, Recipe
+from lora_kiln.trainer.recipe import Recipe
 from lora_kiln.trainer.values import Checkpoint, Run
 
 METADATA = {"ss_network_dim": "4", "modelspec.title": "猫 cat", "ss_tag_frequency": '{"1_a": {"smile": 2}}'}

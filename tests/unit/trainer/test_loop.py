@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import math
+import threading
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,29 +18,18 @@ from torch import Tensor
 from lora_kiln.dataset.values import Dataset
 from lora_kiln.trainer.errors import NotFinite, NothingToTrain
 from lora_kiln.trainer.formats import load_file
-from lora_kiln.trainer.loop import train
+from lora_kiln.trainer.groups import Captions, Loss, Network, Optimizer, Saving
 from lora_kiln.trainer.plan import make_plan
-from lora_kiln.trainer.recipe import Captions, Loss, Optimizer, Recipe
-from lora_kiln.trainer.runs import RunFolder, load_run, read_losses
+from lora_kiln.trainer.recipe import Recipe
+from lora_kiln.trainer.runs import load_run, read_losses
+from lora_kiln.trainer.values import Run
+
+# The first call of `denoise` is the preflight's.
+TRIAL = 1
 
 Pictures = Callable[..., Dataset]
 Recipes = Callable[..., Recipe]
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Callable[[str], RunFolder]:
-    return lambda name: RunFolder(tmp_path / "runs" / name, name, "mark", Dataset(trigger="kiln"))
-
-
-@pytest.fixture
-def trained(fake_model: Any, fake_reporter: Any, folder: Any) -> Callable[..., dict[str, Tensor]]:
-    """Trains a fresh model and returns the last epoch's tensors."""
-
-    def run(dataset: Dataset, recipe: Recipe, name: str) -> dict[str, Tensor]:
-        result = train(fake_model(), dataset, recipe, folder(name), fake_reporter())
-        return load_file(result.checkpoint(0).file)[0]
-
-    return run
+Train = Callable[..., Run]
 
 
 def untouched(model: Any, before: list[Tensor]) -> bool:
@@ -49,11 +39,12 @@ def untouched(model: Any, before: list[Tensor]) -> bool:
 
 
 def test_a_tiny_model_learns_one_batch_by_heart(
-    fake_model: Any, fake_reporter: Any, pictures: Pictures, small_recipe: Recipes, folder: Any
+    fake_model: Any, pictures: Pictures, small_recipe: Recipes, train: Train
 ) -> None:
-    model, reporter = fake_model(), fake_reporter()
+    model = fake_model()
     before = model.snapshot()
-    run = train(model, pictures("red", "blue"), small_recipe(epochs=250), folder("overfit"), reporter)
+    recipe = small_recipe(epochs=250, saving=Saving(save_every="100 %"))
+    run = train(pictures("red", "blue"), recipe, model=model)
     losses = read_losses(run.folder)
     assert len(losses) == 250
     first, last = sum(losses[:10]) / 10, sum(losses[-10:]) / 10
@@ -63,11 +54,11 @@ def test_a_tiny_model_learns_one_batch_by_heart(
 
 
 def test_every_epoch_is_saved_and_every_step_reported(
-    fake_model: Any, fake_reporter: Any, pictures: Pictures, small_recipe: Recipes, folder: Any
+    fake_reporter: Any, pictures: Pictures, small_recipe: Recipes, train: Train
 ) -> None:
     reporter = fake_reporter()
     dataset = pictures("red", "blue", "lime", repeats=2)
-    run = train(fake_model(), dataset, small_recipe(epochs=3, batch=4), folder("epochs"), reporter)
+    run = train(dataset, small_recipe(epochs=3, batch=4), reporter=reporter)
     assert [(one.epoch, one.step) for one in run.checkpoints] == [(1, 2), (2, 4), (3, 6)]
     assert reporter.files == [one.file for one in run.checkpoints]
     assert all(one.file.is_file() for one in run.checkpoints)
@@ -96,31 +87,44 @@ def test_the_same_seed_trains_the_same_tensors_and_another_seed_others(
     assert not any(torch.equal(first[key], other[key]) for key in first if not key.endswith("alpha"))
 
 
+@pytest.mark.parametrize(
+    "network",
+    [
+        Network(dim=4, alpha=4.0),
+        Network(dim=4, alpha=4.0, network_dropout=0.5, rank_dropout=0.5, module_dropout=0.5),
+        Network(network_type="LoHa", dim=4, alpha=4.0, conv_dim=4, rank_dropout=0.5, scale_weight_norms=0.1),
+        Network(network_type="DyLoRA", dim=4, alpha=4.0, module_dropout=0.3),
+    ],
+    ids=["plain", "dropouts", "LoHa", "DyLoRA"],
+)
 def test_the_global_random_state_is_neither_read_nor_moved(
-    trained: Any, pictures: Pictures, small_recipe: Recipes
+    trained: Any, pictures: Pictures, small_recipe: Recipes, network: Network
 ) -> None:
+    recipe = small_recipe(network=network)
     torch.manual_seed(1)
     before = torch.get_rng_state()
-    first = trained(pictures("red"), small_recipe(), "first")
+    first = trained(pictures("red"), recipe, "first")
     assert torch.equal(torch.get_rng_state(), before)
     torch.manual_seed(2)
-    second = trained(pictures("red"), small_recipe(), "second")
+    second = trained(pictures("red"), recipe, "second")
     assert all(torch.equal(first[key], second[key]) for key in first)
 
 
 def test_a_reporter_that_stops_the_run_leaves_the_model_as_it_was(
-    fake_model: Any, fake_reporter: Any, pictures: Pictures, small_recipe: Recipes, folder: Any
+    fake_model: Any, fake_reporter: Any, folder: Any, pictures: Pictures, small_recipe: Recipes, train: Train
 ) -> None:
     model = fake_model()
-    before, run = model.snapshot(), folder("stopped")
+    before = model.snapshot()
     with pytest.raises(KeyboardInterrupt):
-        train(model, pictures("red", "blue"), small_recipe(epochs=5), run, fake_reporter(stop_at=3))
+        train(pictures("red", "blue"), small_recipe(epochs=5), model=model, reporter=fake_reporter(stop_at=3))
     assert untouched(model, before)
-    assert [one.epoch for one in load_run(run.folder).checkpoints] == [1, 2]
+    assert [one.epoch for one in load_run(folder("run").folder).checkpoints] == [1, 2]
+    # Nothing goes on behind the caller's back.
+    assert not [one.name for one in threading.enumerate() if one.name.startswith("kiln-batches")]
 
 
 def test_an_error_inside_the_model_leaves_it_as_it_was(
-    fake_model: Any, fake_reporter: Any, pictures: Pictures, small_recipe: Recipes, folder: Any
+    fake_model: Any, pictures: Pictures, small_recipe: Recipes, train: Train
 ) -> None:
     model = fake_model()
     before = model.snapshot()
@@ -130,66 +134,65 @@ def test_an_error_inside_the_model_leaves_it_as_it_was(
 
     model.denoise = broken
     with pytest.raises(RuntimeError, match="out of memory"):
-        train(model, pictures("red"), small_recipe(), folder("broken"), fake_reporter())
+        train(pictures("red"), small_recipe(), model=model)
     assert untouched(model, before)
 
 
 def test_single_bad_steps_are_skipped(
-    fake_model: Any, fake_reporter: Any, pictures: Pictures, small_recipe: Recipes, folder: Any
+    fake_model: Any, fake_reporter: Any, pictures: Pictures, small_recipe: Recipes, train: Train
 ) -> None:
-    model, reporter = fake_model(bad_calls=(2, 3, 5)), fake_reporter()
+    model, reporter = fake_model(bad_calls=(TRIAL + 2, TRIAL + 3, TRIAL + 5)), fake_reporter()
     before = model.snapshot()
-    run = train(model, pictures("red", "blue"), small_recipe(epochs=7), folder("bad steps"), reporter)
+    run = train(pictures("red", "blue"), small_recipe(epochs=7), model=model, reporter=reporter)
     assert [math.isfinite(step.loss) for step in reporter.steps] == [True, False, False, True, False, True, True]
-    assert all(torch.isfinite(tensor).all() for tensor in load_file(run.checkpoint(0).file)[0].values())
+    saved = [load_file(one.file)[0]["lora_unet_mix.lora_up.weight"] for one in run.checkpoints]
+    assert all(torch.isfinite(tensor).all() for tensor in saved)
+    moved = [not torch.equal(a, b) for a, b in itertools.pairwise(saved)]
+    assert moved == [False, False, True, False, True, True]
+    skipped = [json.loads(line)["skipped"] for line in (run.folder / "metrics.jsonl").read_text().splitlines()]
+    assert skipped == [0, 1, 2, 2, 3, 3, 3]
     assert untouched(model, before)
 
 
 def test_three_bad_steps_in_a_row_end_the_run_with_what_to_change(
-    fake_model: Any, fake_reporter: Any, pictures: Pictures, small_recipe: Recipes, folder: Any
+    fake_model: Any, folder: Any, pictures: Pictures, small_recipe: Recipes, train: Train
 ) -> None:
-    model = fake_model(bad_calls=(3, 4, 5))
-    before, run = model.snapshot(), folder("nan")
+    model = fake_model(bad_calls=(TRIAL + 3, TRIAL + 4, TRIAL + 5))
+    before = model.snapshot()
     with pytest.raises(NotFinite, match="Lower unet_lr"):
-        train(model, pictures("red", "blue"), small_recipe(epochs=9), run, fake_reporter())
+        train(pictures("red", "blue"), small_recipe(epochs=9), model=model)
     assert untouched(model, before)
-    assert model.calls == 5
-    kept = load_run(run.folder).checkpoints
+    assert model.calls == TRIAL + 5
+    kept = load_run(folder("run").folder).checkpoints
     assert len(kept) == 4
     assert all(torch.isfinite(t).all() for one in kept for t in load_file(one.file)[0].values())
 
 
 def test_an_empty_dataset_is_refused_before_anything_is_written(
-    fake_model: Any, fake_reporter: Any, small_recipe: Recipes, folder: Any
+    folder: Any, small_recipe: Recipes, train: Train
 ) -> None:
-    run = folder("empty")
     with pytest.raises(NothingToTrain, match="0 records"):
-        train(fake_model(), Dataset(), small_recipe(), run, fake_reporter())
-    assert not run.folder.exists()
+        train(Dataset(), small_recipe())
+    assert not folder("run").folder.exists()
 
 
 def test_without_a_text_rate_the_text_encoder_stays_and_each_caption_is_encoded_once(
-    fake_model: Any, fake_reporter: Any, pictures: Pictures, small_recipe: Recipes, folder: Any
+    fake_model: Any, pictures: Pictures, small_recipe: Recipes, train: Train
 ) -> None:
     model = fake_model()
-    run = train(model, pictures("red", "blue"), small_recipe(epochs=4, text_lr=0.0), folder("unet"), fake_reporter())
-    assert {key.partition(".")[0] for key in load_file(run.checkpoint(0).file)[0]} == {
-        "lora_unet_conv",
-        "lora_unet_mix",
-    }
+    run = train(pictures("red", "blue"), small_recipe(epochs=4, text_lr=0.0), model=model)
+    keys = {key.partition(".")[0] for key in load_file(run.checkpoint(0).file)[0]}
+    assert keys == {"lora_unet_conv", "lora_unet_mix"}
     assert Counter(model.encoded) == {"kiln, red": 1, "kiln, blue": 1}
 
 
-def test_a_rate_of_nothing_at_all_says_so(
-    fake_model: Any, fake_reporter: Any, pictures: Pictures, small_recipe: Recipes, folder: Any
-) -> None:
-    recipe = small_recipe(optimizer=Optimizer(unet_lr=0, text_lr=0))
+def test_a_rate_of_nothing_at_all_says_so(pictures: Pictures, small_recipe: Recipes, train: Train) -> None:
     with pytest.raises(NothingToTrain, match="unet_lr"):
-        train(fake_model(), pictures("red"), recipe, folder("none"), fake_reporter())
+        train(pictures("red"), small_recipe(optimizer=Optimizer(unet_lr=0, text_lr=0)))
 
 
 def test_weights_of_records_and_of_regularisation_scale_their_loss(
-    fake_model: Any, fake_reporter: Any, pictures: Pictures, small_recipe: Recipes, folder: Any
+    fake_reporter: Any, pictures: Pictures, small_recipe: Recipes, train: Train
 ) -> None:
     """The first step's loss, with the same draws, is a weighted mean of the two pictures' losses."""
 
@@ -199,7 +202,7 @@ def test_weights_of_records_and_of_regularisation_scale_their_loss(
         records.append(dataclasses.replace(blue, weight=weights[1], is_reg=is_reg))
         reporter = fake_reporter()
         recipe = small_recipe(epochs=1, loss=Loss(prior_loss_weight=prior))
-        train(fake_model(), Dataset(records=tuple(records)), recipe, folder(name), reporter)
+        train(Dataset(records=tuple(records)), recipe, name, reporter=reporter)
         return float(reporter.steps[0].loss)
 
     red, blue = first_loss("red", (1, 0)), first_loss("blue", (0, 1))
@@ -210,7 +213,7 @@ def test_weights_of_records_and_of_regularisation_scale_their_loss(
 
 
 def test_the_first_loss_is_the_mean_squared_error_of_the_noise(
-    fake_model: Any, fake_reporter: Any, pictures: Pictures, small_recipe: Recipes, folder: Any
+    fake_model: Any, fake_reporter: Any, pictures: Pictures, small_recipe: Recipes, train: Train
 ) -> None:
     """Computed again from what the model was asked, without any of the trainer's own arithmetic."""
     model, reporter = fake_model(), fake_reporter()
@@ -224,8 +227,8 @@ def test_the_first_loss_is_the_mean_squared_error_of_the_noise(
 
     model.denoise = watched
     dataset = pictures("red")
-    train(model, dataset, small_recipe(epochs=1), folder("loss"), reporter)
-    x_t, sigma, answer = asked[0]
+    train(dataset, small_recipe(epochs=1), model=model, reporter=reporter)
+    x_t, sigma, answer = asked[TRIAL]
     pixels = torch.zeros(1, 64, 64, 3)
     pixels[..., 0] = 1
     noise, predicted = (x_t - model.encode_pixels(pixels)) / sigma, (x_t - answer) / sigma

@@ -1,34 +1,191 @@
-"""Optimizer groups and learning-rate schedules, against hand-written curves."""
+"""Optimizers, their groups and learning-rate schedules, against hand-written curves."""
 
 from __future__ import annotations
 
+import dataclasses
+import importlib.util
+import io
 import math
+from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lora_kiln.trainer.adapters import Lora
-from lora_kiln.trainer.optim import make_optimizer, make_schedule, warmup_steps
+from lora_kiln.trainer.errors import KilnError
+from lora_kiln.trainer.groups import OPTIMIZERS, SCHEDULES, Optimizer
+from lora_kiln.trainer.network import Placed
+from lora_kiln.trainer.optim import ADAPTIVE, NEEDS_CUDA, make_optimizer, make_schedule, parse_arguments, rates, switch
 from lora_kiln.trainer.ports import Layer
-from lora_kiln.trainer.recipe import Optimizer
+
+ON_CPU = [name for name in OPTIMIZERS if name not in NEEDS_CUDA]
+EACH = pytest.mark.parametrize("name", ON_CPU)
+# Rates that suit a problem of a few numbers; those that look for their own begin large enough to be seen.
+RATES: dict[str, dict[str, Any]] = {
+    "Lion": {"unet_lr": 0.02},
+    "SGD": {"unet_lr": 0.1},
+    **{name: {"unet_lr": 1.0, "optimizer_args": ("d0=0.01",)} for name in ADAPTIVE},
+}
 
 
-def loras(*parts: str) -> list[Lora]:
+def loras(*parts: str, rate: float = 1.0) -> list[Placed]:
     draw = torch.Generator().manual_seed(0)
-    return [Lora(Layer(key=p, module=nn.Linear(4, 4), part=p, conv=False), 2, 2.0, draw) for p in parts]
+    layers = [Layer(key=p, module=nn.Linear(4, 4), part=p, conv=False) for p in parts]
+    return [Placed(adapter=Lora(layer, 2, 2.0, draw), rate=rate) for layer in layers]
 
 
-def rates(settings: Optimizer, steps: int) -> list[float]:
+def settings_of(name: str) -> Optimizer:
+    return Optimizer(**{"optimizer_type": name, "unet_lr": 0.05, "text_lr": 0.0, **RATES.get(name, {})})
+
+
+def rates_of(settings: Optimizer, steps: int) -> list[float]:
     """The rate of each step, as a training loop would see them."""
     optimizer = make_optimizer(settings, loras("unet"))
-    schedule = make_schedule(settings, optimizer, steps)
+    schedule = make_schedule(settings, optimizer, steps, 10)
     seen = []
     for _ in range(steps):
         seen.append(float(optimizer.param_groups[0]["lr"]))
         optimizer.step()
         schedule.step()
     return seen
+
+
+class Problem:
+    """A LoRA that must become a given matrix: its loss, and updates towards it."""
+
+    def __init__(self, settings: Optimizer) -> None:
+        [self.placed] = loras("unet")
+        self.lora: Any = self.placed.adapter
+        self.optimizer = make_optimizer(settings, [self.placed])
+        self.target = torch.randn(4, 4, generator=torch.Generator().manual_seed(2))
+        switch(self.optimizer, "train")
+
+    def loss(self) -> Tensor:
+        error: Tensor = self.lora.up @ self.lora.down - self.target
+        return error.square().mean()
+
+    def steps(self, count: int) -> None:
+        for _ in range(count):
+            self.optimizer.zero_grad(set_to_none=True)
+            self.loss().backward()
+            self.optimizer.step()
+
+
+@EACH
+def test_five_updates_lower_the_loss(name: str) -> None:
+    problem = Problem(settings_of(name))
+    before = float(problem.loss())
+    problem.steps(5)
+    switch(problem.optimizer, "eval")
+    assert float(problem.loss()) < before * 0.999
+
+
+@EACH
+def test_an_optimizer_goes_on_from_its_saved_state_to_the_bit(name: str) -> None:
+    whole, first = Problem(settings_of(name)), Problem(settings_of(name))
+    whole.steps(7)
+    first.steps(4)
+    file = io.BytesIO()
+    torch.save(first.optimizer.state_dict(), file)
+    file.seek(0)
+    second = Problem(settings_of(name))
+    with torch.no_grad():
+        for mine, theirs in zip(second.lora.parameters, first.lora.parameters, strict=True):
+            mine.copy_(theirs)
+    second.optimizer.load_state_dict(torch.load(file, weights_only=True))
+    second.steps(3)
+    for mine, theirs in zip(second.lora.parameters, whole.lora.parameters, strict=True):
+        assert torch.equal(mine, theirs)
+    assert rates(second.optimizer) == rates(whole.optimizer)
+
+
+@EACH
+def test_parameters_without_a_gradient_stand_still(name: str) -> None:
+    """As the text encoder's do when it has stopped learning, weight decay or not."""
+    settings = settings_of(name)
+    problem = Problem(settings)
+    problem.steps(2)
+    problem.lora.down.requires_grad_(False)
+    before, moving = problem.lora.down.detach().clone(), problem.lora.up.detach().clone()
+    problem.steps(3)
+    assert torch.equal(problem.lora.down, before)
+    assert not torch.equal(problem.lora.up, moving)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@EACH
+def test_every_optimizer_takes_every_schedule(name: str, schedule: str) -> None:
+    settings = dataclasses.replace(settings_of(name), lr_scheduler=schedule, warmup="2")
+    problem = Problem(settings)
+    made = make_schedule(settings, problem.optimizer, 6, 3)
+    for _ in range(6):
+        problem.steps(1)
+        made.step()
+    final = float(problem.optimizer.param_groups[0]["lr"])
+    if schedule.startswith("constant"):
+        assert final == settings.unet_lr
+    else:
+        assert final == pytest.approx(0, abs=1e-9)
+
+
+@EACH
+def test_a_name_that_the_optimizer_does_not_know_is_refused(name: str) -> None:
+    with pytest.raises(KilnError, match=rf"optimizer_args: {name} does not take d_ceof"):
+        make_optimizer(Optimizer(optimizer_type=name, optimizer_args=("d_ceof=2",)), loras("unet"))
+
+
+@pytest.mark.parametrize("line", ["betas=(2, 0.9)", "eps='small'"])
+def test_a_value_that_the_optimizer_does_not_take_is_refused(line: str) -> None:
+    with pytest.raises(KilnError, match="optimizer_args: AdamW does not take"):
+        make_optimizer(Optimizer(optimizer_args=(line,)), loras("unet"))
+
+
+def test_arguments_reach_the_optimizer_and_go_before_the_recipes_own() -> None:
+    lines = ("d_coef=2", "weight_decouple=True", "betas=(0.8, 0.9)", "safeguard_warmup=True", "bias_correction=True")
+    settings = Optimizer(optimizer_type="Prodigy", unet_lr=1, text_lr=1, weight_decay=0.3, optimizer_args=lines)
+    [group] = make_optimizer(settings, loras("unet")).param_groups
+    assert (group["d_coef"], group["betas"], group["weight_decay"]) == (2, (0.8, 0.9), 0.3)
+    assert group["safeguard_warmup"]
+    assert group["bias_correction"]
+    kohyas = dataclasses.replace(settings, optimizer_args=("decouple=False", "use_bias_correction=True"))
+    [group] = make_optimizer(kohyas, loras("unet")).param_groups
+    assert (group["weight_decouple"], group["bias_correction"]) == (False, True)
+    [group] = make_optimizer(Optimizer(optimizer_args=("foreach=True",)), loras("unet")).param_groups
+    assert group["foreach"]
+    [group] = make_optimizer(Optimizer(optimizer_type="SGD", beta1=0.7), loras("unet")).param_groups
+    assert group["momentum"] == 0.7
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("d_coef=2", {"d_coef": 2}),
+        (" d_coef = 0.5 ", {"d_coef": 0.5}),
+        ("betas=(0.9, 0.99)", {"betas": (0.9, 0.99)}),
+        ("betas=0.9,0.99", {"betas": (0.9, 0.99)}),
+        ("decouple=True", {"decouple": True}),
+        ("eps=1e-8", {"eps": 1e-8}),
+        ("beta3=None", {"beta3": None}),
+        ("kind=fast", {"kind": "fast"}),
+        ("text=a=b", {"text": "a=b"}),
+    ],
+)
+def test_an_argument_is_read_as_kohya_writes_it(line: str, expected: dict[str, Any]) -> None:
+    assert parse_arguments([line]) == expected
+
+
+@pytest.mark.parametrize("line", ["d_coef", "=2", "2x=1", "d coef=2", ""])
+def test_an_argument_without_a_name_or_value_is_named(line: str) -> None:
+    with pytest.raises(KilnError, match="write name=value"):
+        parse_arguments([line])
+
+
+@pytest.mark.skipif(importlib.util.find_spec("bitsandbytes") is not None, reason="bitsandbytes is installed")
+@pytest.mark.parametrize("name", NEEDS_CUDA)
+def test_a_package_that_is_missing_is_named_with_what_mends_it(name: str) -> None:
+    with pytest.raises(KilnError, match=r"needs the package bitsandbytes.*pip install bitsandbytes"):
+        make_optimizer(Optimizer(optimizer_type=name), loras("unet"))
 
 
 def test_each_part_has_a_group_with_its_own_rate() -> None:
@@ -44,33 +201,83 @@ def test_each_part_has_a_group_with_its_own_rate() -> None:
     assert [group["part"] for group in make_optimizer(settings, loras("text")).param_groups] == ["text"]
 
 
+def test_loraplus_and_block_weights_multiply_the_rate_of_their_own_parameters() -> None:
+    settings = Optimizer(unet_lr=1e-3, text_lr=2e-4, loraplus_unet_lr_ratio=16, loraplus_text_lr_ratio=4)
+    placed = [*loras("unet"), *loras("unet", rate=0.5), *loras("text")]
+    optimizer = make_optimizer(settings, placed)
+    found = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    expected = [(1e-3, 16e-3), (0.5e-3, 8e-3), (2e-4, 8e-4)]
+    for one, (down, up) in zip(placed, expected, strict=True):
+        lora: Any = one.adapter
+        assert found[id(lora.down)] == pytest.approx(down)
+        assert found[id(lora.up)] == pytest.approx(up)
+    assert len(found) == 6
+    assert rates(optimizer) == pytest.approx({"unet": 1e-3, "text": 2e-4})
+
+
+def test_the_reported_rate_is_the_parts_own_whatever_its_blocks_weigh() -> None:
+    optimizer = make_optimizer(Optimizer(unet_lr=1e-3), loras("unet", rate=0.25))
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.25e-3)
+    assert rates(optimizer) == pytest.approx({"unet": 1e-3})
+
+
+def test_the_reported_rate_of_prodigy_holds_the_one_it_found() -> None:
+    problem = Problem(settings_of("Prodigy"))
+    assert rates(problem.optimizer) == {"unet": 0.01}
+    problem.steps(30)
+    found = problem.optimizer.param_groups[0]["d"]
+    assert found > 0.02
+    assert rates(problem.optimizer) == {"unet": pytest.approx(found)}
+
+
+@pytest.mark.parametrize("name", ADAPTIVE)
 @pytest.mark.parametrize(
-    ("warmup", "steps", "expected"),
-    [(0.0, 100, 0), (0.1, 250, 25), (0.05, 30, 2), (1, 100, 1), (40, 100, 40), (500, 100, 100)],
+    ("settings", "rate"),
+    [({"text_lr": 0.5}, 1.0), ({"loraplus_unet_lr_ratio": 16.0}, 1.0), ({}, 0.5)],
+    ids=["text", "LoRA+", "blocks"],
 )
-def test_warmup_is_steps_or_a_share_of_them(warmup: float, steps: int, expected: int) -> None:
-    assert warmup_steps(Optimizer(warmup=warmup), steps) == expected
+def test_what_finds_its_own_rate_has_one_for_everything(name: str, settings: dict[str, Any], rate: float) -> None:
+    """The library takes the first group's rate for all, and says nothing."""
+    placed = [*loras("unet", "text"), *loras("unet", rate=rate)]
+    values = {"optimizer_type": name, "unet_lr": 1.0, "text_lr": 1.0, **settings}
+    with pytest.raises(KilnError, match=f"{name} learns everything at one rate"):
+        make_optimizer(Optimizer(**values), placed)
+    make_optimizer(Optimizer(optimizer_type=name, unet_lr=0.5, text_lr=0.5), loras("unet", "text"))
 
 
 def test_cosine_falls_as_half_a_wave_after_its_warmup() -> None:
-    found = rates(Optimizer(unet_lr=2e-3, lr_scheduler="cosine", warmup=10), 110)
+    found = rates_of(Optimizer(unet_lr=2e-3, lr_scheduler="cosine", warmup="10"), 110)
     expected = [2e-3 * i / 10 for i in range(10)]
     expected += [2e-3 * (1 + math.cos(math.pi * i / 100)) / 2 for i in range(100)]
     assert found == pytest.approx(expected, abs=1e-9)
 
 
-def test_linear_falls_to_nothing() -> None:
-    found = rates(Optimizer(unet_lr=1e-3, lr_scheduler="linear"), 50)
-    assert found == pytest.approx([1e-3 * (1 - i / 50) for i in range(50)], abs=1e-9)
-
-
-def test_restarts_begin_again_at_the_full_rate() -> None:
-    found = rates(Optimizer(unet_lr=1e-3, lr_scheduler="cosine_with_restarts", cycles=3), 90)
-    expected = [1e-3 * (1 + math.cos(math.pi * ((3 * i / 90) % 1))) / 2 for i in range(90)]
+@pytest.mark.parametrize(("warmup", "steps"), [("1 epoch", 10), ("20 %", 10), ("0.1", 5), ("7 steps", 7), ("0", 0)])
+def test_a_warmup_may_be_written_as_any_length(warmup: str, steps: int) -> None:
+    found = rates_of(Optimizer(unet_lr=1e-3, lr_scheduler="linear", warmup=warmup), 50)
+    expected = [1e-3 * i / steps for i in range(steps)]
+    expected += [1e-3 * (1 - i / (50 - steps)) for i in range(50 - steps)]
     assert found == pytest.approx(expected, abs=1e-9)
 
 
+@pytest.mark.parametrize("power", [1.0, 2.0, 0.5])
+def test_a_polynomial_falls_to_nothing_also_from_a_rate_below_the_librarys_floor(power: float) -> None:
+    for rate in (1e-3, 1e-8):
+        settings = Optimizer(unet_lr=rate, lr_scheduler="polynomial", power=power, warmup="10")
+        expected = [rate * i / 10 for i in range(10)] + [rate * (1 - i / 40) ** power for i in range(40)]
+        assert rates_of(settings, 50) == pytest.approx(expected, abs=rate * 1e-6)
+
+
+@pytest.mark.parametrize("warmup", [0, 9])
+def test_restarts_begin_again_at_the_full_rate(warmup: int) -> None:
+    settings = Optimizer(unet_lr=1e-3, lr_scheduler="cosine_with_restarts", cycles=3, warmup=str(warmup))
+    expected = [1e-3 * i / 9 for i in range(warmup)]
+    rest = 90 - warmup
+    expected += [1e-3 * (1 + math.cos(math.pi * ((3 * i / rest) % 1))) / 2 for i in range(rest)]
+    assert rates_of(settings, 90) == pytest.approx(expected, abs=1e-9)
+
+
 def test_constant_stays_and_constant_with_warmup_rises_to_it() -> None:
-    assert set(rates(Optimizer(unet_lr=1e-3, lr_scheduler="constant"), 9)) == {1e-3}
-    warm = rates(Optimizer(unet_lr=1e-3, lr_scheduler="constant_with_warmup", warmup=4), 9)
+    assert set(rates_of(Optimizer(unet_lr=1e-3, lr_scheduler="constant"), 9)) == {1e-3}
+    warm = rates_of(Optimizer(unet_lr=1e-3, lr_scheduler="constant_with_warmup", warmup="4"), 9)
     assert warm == pytest.approx([0, 0.25e-3, 0.5e-3, 0.75e-3, *[1e-3] * 5])

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from lora_kiln.trainer.errors import KilnError
-from lora_kiln.trainer.recipe import Amount, Buckets, Captions, Loss, Network, Optimizer, Recipe
+from lora_kiln.trainer.groups import Amount, Buckets, Captions, Loss, Network, Optimizer
+from lora_kiln.trainer.recipe import Recipe
 
 GROUPS = (Network, Optimizer, Amount, Buckets, Captions, Loss)
 
@@ -17,7 +18,7 @@ GROUPS = (Network, Optimizer, Amount, Buckets, Captions, Loss)
 def test_a_recipe_comes_back_from_json_as_it_was() -> None:
     recipe = Recipe(
         network=Network(dim=4, conv_dim=2, conv_alpha=0.5),
-        optimizer=Optimizer(unet_lr=3e-4, lr_scheduler="cosine_with_restarts", cycles=3, warmup=0.05),
+        optimizer=Optimizer(unet_lr=3e-4, lr_scheduler="cosine_with_restarts", cycles=3, warmup="5 %"),
         amount=Amount(epochs=3, batch_size=4),
         captions=Captions(shuffle_caption=False, tag_dropout=0.1),
         seed=2**63 - 1,

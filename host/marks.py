@@ -1,0 +1,47 @@
+"""Short texts that tell loaded models apart: the same mark, the same numbers."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from torch import Tensor
+
+
+def model_mark(model: Any, clip: Any) -> str:
+    """A short text that tells loaded models apart: a sample of each weight, every patch, and the noise schedule."""
+    digest = hashlib.sha256()
+    sampling = model.get_model_object("model_sampling")
+    kinds = [kind.__name__ for kind in type(sampling).__mro__]
+    digest.update(repr((kinds, _sampled(sampling.sigmas))).encode())
+    for patcher in (model, clip.patcher):
+        # Not `state_dict`: while a LoRA is loaded the sum stands there, and the weights in the patcher's backup.
+        for name, parts in patcher.get_key_patches().items():
+            # SD1.x files have none, and the host leaves it as it found the memory.
+            if not name.endswith("text_projection.weight"):
+                digest.update(repr((name, _sampled(parts))).encode())
+    return digest.hexdigest()
+
+
+def training_mark(model: Any, clip: Any, vae: Any) -> str:
+    """Everything of the loaded models that decides what is learned: weights, schedule, autoencoder, CLIP's layer."""
+    return f"{model_mark(model, clip)} {pixel_mark(vae, model.model)} {clip.layer_idx}"
+
+
+def pixel_mark(vae: Any, model: Any) -> str:
+    """Stands for what makes a latent out of pixels: a sample of the autoencoder's weights and the latents' scale."""
+    weights = {name: _sampled(value) for name, value in vae.first_stage_model.state_dict().items()}
+    scale = type(model.latent_format).__name__, getattr(model.latent_format, "scale_factor", 1.0)
+    return hashlib.sha256(repr((sorted(weights.items()), scale)).encode()).hexdigest()
+
+
+def _sampled(value: Any) -> Any:
+    """The value with shapes and first numbers in place of tensors, the same in every session."""
+    if isinstance(value, Tensor):
+        return tuple(value.shape), value.flatten()[:8].float().tolist()
+    if isinstance(value, list | tuple):
+        return [_sampled(one) for one in value]
+    # The host wraps a LoRA's tensors into an adapter object.
+    if hasattr(value, "weights"):
+        return type(value).__name__, _sampled(value.weights)
+    return value if isinstance(value, str | int | float | None) else type(value).__name__

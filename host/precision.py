@@ -1,0 +1,99 @@
+"""The forward pass at another precision, and blocks that are computed again in backward."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+import torch.utils.checkpoint
+from torch import Tensor, nn
+
+_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
+
+
+@contextlib.contextmanager
+def at_precision(model: Any, precision: str) -> Iterator[None]:
+    """Run a loaded diffusion model (`comfy.model_base.BaseModel`) at `precision` for a while.
+
+    Its weights are cast once, not at every step, and the ones that the host holds come back afterwards. 8-bit weights
+    stay as they are and are cast layer by layer, as the host does it.
+    """
+    dtype = _DTYPES.get(precision)
+    if dtype is None:
+        yield
+        return
+    network: nn.Module = model.diffusion_model
+    replaced: list[tuple[dict[str, Any], str, Any]] = []
+    flagged: list[tuple[nn.Module, bool | None]] = []
+    before = model.manual_cast_dtype
+    try:
+        model.manual_cast_dtype = dtype
+        for module in network.modules():
+            for name, weight in module._parameters.items():
+                if (
+                    weight is not None
+                    and weight.is_floating_point()
+                    and weight.dtype.itemsize >= 2
+                    and weight.dtype != dtype
+                ):
+                    replaced.append((module._parameters, name, weight))
+                    module._parameters[name] = nn.Parameter(weight.detach().to(dtype), requires_grad=False)
+            if hasattr(module, "comfy_cast_weights"):
+                flagged.append((module, module.__dict__.get("comfy_cast_weights")))
+                module.comfy_cast_weights = True
+        yield
+    finally:
+        model.manual_cast_dtype = before
+        for table, name, weight in replaced:
+            table[name] = weight
+        for module, flag in flagged:
+            module.__dict__.pop("comfy_cast_weights", None)
+            if flag is not None:
+                module.comfy_cast_weights = flag
+
+
+@contextlib.contextmanager
+def recomputed(network: nn.Module) -> Iterator[None]:
+    """Let each block of a diffusion model keep only its input, and compute the rest again in backward."""
+    # Another pack may have put its own forward on a block.
+    before = [(block, block.__dict__.get("forward")) for block in blocks_of(network)]
+    try:
+        for block, _ in before:
+            block.forward = _checkpointed(block.forward)
+        yield
+    finally:
+        for block, forward in before:
+            block.__dict__.pop("forward", None)
+            if forward is not None:
+                block.forward = forward
+
+
+def blocks_of(network: nn.Module) -> list[nn.Module]:
+    """The members of the network's lists of layers: a transformer's blocks; in a UNet, whose lists hold sequences
+    that the host walks through itself, the residual blocks and transformers in these.
+    """
+    found: list[nn.Module] = []
+
+    def descend(module: nn.Module, inside: bool) -> None:
+        for child in module.children():
+            if isinstance(child, nn.ModuleList | nn.Sequential):
+                descend(child, True)
+            elif inside and any(True for _ in child.children()):
+                found.append(child)
+            else:
+                descend(child, False)
+
+    descend(network, False)
+    return found
+
+
+def _checkpointed(forward: Callable[..., Any]) -> Callable[..., Any]:
+    def again(*args: Any, **kwargs: Any) -> Any:
+        if not torch.is_grad_enabled():
+            return forward(*args, **kwargs)
+        out: Tensor = torch.utils.checkpoint.checkpoint(forward, *args, use_reentrant=False, **kwargs)
+        return out
+
+    return again

@@ -1,0 +1,98 @@
+"""What a tiny network of an architecture is made of, and what must be seen of it.
+
+Reading this needs neither ComfyUI nor PyTorch; drawing a conditioning needs PyTorch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+# The host's kinds of model, and what the pack says that they predict.
+PREDICTIONS = {
+    "EPS": "epsilon",
+    "STABLE_CASCADE": "epsilon",
+    "V_PREDICTION": "v",
+    "V_PREDICTION_EDM": "v",
+    "V_PREDICTION_CONTINUOUS": "v",
+    "FLOW": "flow",
+    "FLUX": "flow",
+    "EDM": "other",
+    "FLOW_COSMOS": "other",
+    "IMG_TO_IMG": "other",
+}
+
+
+class Draw:
+    """Tensors of a conditioning, all from one generator."""
+
+    def __init__(self, seed: int) -> None:
+        import torch
+
+        self._torch, self._generator = torch, torch.Generator().manual_seed(seed)
+
+    def normal(self, *shape: int) -> Any:
+        """Unit noise."""
+        return self._torch.randn(shape, generator=self._generator)
+
+    def ones(self, *shape: int) -> Any:
+        """A mask that hides nothing, in whole numbers as tokenizers give it."""
+        return self._torch.ones(shape, dtype=self._torch.long)
+
+    def tokens(self, *shape: int, below: int) -> Any:
+        """Token numbers."""
+        return self._torch.randint(below, shape, generator=self._generator)
+
+    def seen(self, *shape: int) -> Any:
+        """What CLIP vision says of a picture: hidden states [1, patches, width]."""
+        hidden = self.normal(*shape)
+        return SimpleNamespace(last_hidden_state=hidden, penultimate_hidden_states=hidden)
+
+
+def nothing(draw: Draw) -> dict[str, Any]:
+    """Nothing more."""
+    return {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """A tiny network of one of `comfy.supported_models`, and a conditioning for it."""
+
+    host: str
+    """The class in `comfy.supported_models`."""
+    variant: str = ""
+    """Tells rows of the same class apart."""
+    title: str
+    """What people call it."""
+    network: Mapping[str, Any]
+    """The `unet_config` that the host would read from a checkpoint."""
+    latent: tuple[int, ...]
+    """Channels and then h, w, or frames, h, w, or a length."""
+    text: tuple[int, int]
+    """Tokens and width of the encoded caption."""
+    kind: str
+    """The host's `ModelType`."""
+    key: str
+    """A name that the saved file must have."""
+    pooled: int = 0
+    """Width of the pooled text; 0 for families without."""
+    extra: Callable[[Draw], dict[str, Any]] = nothing
+    """More of the conditioning, by the names that the host's nodes give it."""
+    markers: Callable[[Draw], dict[str, Any]] = nothing
+    """Tensors of a checkpoint that tell the host more than the network's shape does."""
+    idle: tuple[str, ...] = ()
+    """Patterns of saved names whose layers learn nothing, because no gradient or only zeros reach them here."""
+    note: str = ""
+    """What a reader should know."""
+
+    @property
+    def name(self) -> str:
+        """The class, and which of its rows."""
+        return f"{self.host}-{self.variant}" if self.variant else self.host
+
+    @property
+    def prediction(self) -> str:
+        """What the pack must say that the network predicts."""
+        return PREDICTIONS[self.kind]

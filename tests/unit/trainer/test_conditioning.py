@@ -1,0 +1,63 @@
+"""Captions as conditionings: kept while the text encoder stands still, made anew while it learns."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+import torch
+
+from lora_kiln.trainer.conditioning import Conditioner
+from lora_kiln.trainer.ports import View
+from lora_kiln.trainer.recipe import Recipe
+
+VIEW = View(original=(64, 64), crop=(0, 0), target=(64, 64))
+
+
+def test_a_frozen_text_encoder_is_asked_once_for_each_caption_and_view(fake_model: Any) -> None:
+    model = fake_model()
+    conditioner = Conditioner(model, Recipe(), frozen=True)
+    other = dataclasses.replace(VIEW, crop=(8, 0))
+    first = conditioner.encode(["a", "b", "a"], [VIEW, VIEW, other])
+    again = conditioner.encode(["a", "a", "b"], [other, VIEW, VIEW])
+    assert model.encoded == ["a", "b", "a"]
+    assert model.views == [VIEW, VIEW, other]
+    assert all(torch.equal(a, b) for a, b in zip(first, (again[1], again[2], again[0]), strict=True))
+
+
+def test_a_learning_text_encoder_is_asked_every_time_and_keeps_its_gradients(fake_model: Any) -> None:
+    model = fake_model()
+    model.words.weight.requires_grad_(True)
+    conditioner = Conditioner(model, Recipe(), frozen=False)
+    for _ in range(2):
+        [found] = conditioner.encode(["a"], [VIEW])
+        assert found.requires_grad
+    assert model.encoded == ["a", "a"]
+    [kept] = Conditioner(model, Recipe(), frozen=True).encode(["a"], [VIEW])
+    assert not kept.requires_grad
+
+
+def test_what_is_kept_has_a_limit(fake_model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A conditioning of the fake is 8 numbers of 4 bytes.
+    monkeypatch.setattr("lora_kiln.trainer.conditioning.KEPT_BYTES", 64)
+    model = fake_model()
+    conditioner = Conditioner(model, Recipe(), frozen=True)
+    for caption in ("a", "b", "b", "c", "b", "a"):
+        conditioner.encode([caption], [VIEW])
+    assert model.encoded == ["a", "b", "c", "a"]
+    assert len(conditioner.encode(["x", "y", "z", "x"], [VIEW] * 4)) == 4
+
+
+def test_clip_skip_and_the_length_of_captions_reach_the_host(fake_model: Any) -> None:
+    model, asked = fake_model(), []
+    encode = model.encode_text
+
+    def watched(captions: Any, views: Any, *, clip_skip: int, max_tokens: int) -> Any:
+        asked.append((clip_skip, max_tokens))
+        return encode(captions, views, clip_skip=clip_skip, max_tokens=max_tokens)
+
+    model.encode_text = watched
+    recipe = Recipe().with_settings(clip_skip=2, max_token_length=150)
+    Conditioner(model, recipe, frozen=True).encode(["a"], [VIEW])
+    assert asked == [(2, 150)]

@@ -1,0 +1,298 @@
+"""LyCORIS's modules as adapters: what their files say, computed in numpy, is what they do to a layer."""
+
+from __future__ import annotations
+
+import math
+import random
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lora_kiln.trainer.adapters import Lora
+from lora_kiln.trainer.errors import KilnError
+from lora_kiln.trainer.groups import Network
+from lora_kiln.trainer.lycoris_adapters import Lycoris
+from lora_kiln.trainer.ports import Layer
+
+pytest.importorskip("lycoris")
+
+RANK, ALPHA = 2, 1.5
+KINDS: dict[str, dict[str, Any]] = {
+    "LoCon": {},
+    "DoRA": {"dora": True},
+    "LoHa": {"network_type": "LoHa"},
+    "LoHa with DoRA": {"network_type": "LoHa", "dora": True},
+    "LoKr": {"network_type": "LoKr", "lokr_factor": 4},
+    "DyLoRA": {"network_type": "DyLoRA"},
+    "GLoRA": {"network_type": "GLoRA"},
+    "OFT": {"network_type": "OFT"},
+    "BOFT": {"network_type": "BOFT"},
+    "Tucker": {"use_tucker": True},
+}
+EACH = pytest.mark.parametrize("kind", KINDS)
+ON = pytest.mark.parametrize("on", ["linear", "conv"])
+
+
+def layer_of(on: str, dtype: torch.dtype = torch.float32) -> Layer:
+    """A layer of 24 inputs and 16 outputs, the same every time."""
+    module = nn.Linear(24, 16) if on == "linear" else nn.Conv2d(24, 16, 3, padding=1, stride=2)
+    draw = torch.Generator().manual_seed(9)
+    for parameter in module.parameters():
+        parameter.data.normal_(0, 0.2, generator=draw)
+    return Layer(key="lora_unet_x", module=module.to(dtype).requires_grad_(False), part="unet", conv=on == "conv")
+
+
+def adapter(kind: str, on: str, *, rank: int = RANK, seed: int = 0, trained: bool = False, **more: Any) -> Lycoris:
+    """`trained` moves every parameter away from where it stood."""
+    draw = torch.Generator().manual_seed(seed)
+    made = Lycoris(layer_of(on), rank, ALPHA, draw, Network(**{**KINDS[kind], **more}))
+    if trained:
+        for parameter in made.parameters:
+            parameter.data += torch.randn(parameter.shape, generator=draw) * 0.2
+    return made
+
+
+def x_of(on: str) -> Tensor:
+    return torch.randn((3, 24) if on == "linear" else (3, 24, 6, 5), generator=torch.Generator().manual_seed(1))
+
+
+def run(one: Lycoris, x: Tensor) -> Tensor:
+    """The layer's answer with the adapter on it."""
+    one.attach()
+    try:
+        out: Tensor = one.layer.module(x)
+    finally:
+        one.detach()
+    return out
+
+
+@EACH
+@ON
+def test_every_kind_starts_as_the_identity(kind: str, on: str) -> None:
+    one = adapter(kind, on)
+    torch.testing.assert_close(run(one, x_of(on)), one.layer.module(x_of(on)), rtol=1e-4, atol=1e-5)
+
+
+@EACH
+@ON
+def test_a_trained_one_moves_the_layer_while_attached_and_leaves_nothing_behind(kind: str, on: str) -> None:
+    one = adapter(kind, on, trained=True)
+    one.learn(False)
+    module, x = one.layer.module, x_of(on)
+    before, names = module(x), set(module.__dict__)
+    assert not torch.allclose(run(one, x), before, atol=1e-2)
+    assert set(module.__dict__) == names
+    assert torch.equal(module(x), before)
+
+
+@EACH
+def test_another_packs_forward_on_the_same_module_is_kept(kind: str) -> None:
+    one = adapter(kind, "linear")
+    module, x = one.layer.module, x_of("linear")
+    own, plain = module.forward, module(x)
+    module.forward = lambda x: own(x) + 1  # type: ignore[method-assign]
+    theirs = module.__dict__["forward"]
+    torch.testing.assert_close(run(one, x), plain + 1, rtol=1e-4, atol=1e-5)
+    assert module.__dict__["forward"] is theirs
+
+
+@EACH
+@ON
+def test_gradients_reach_the_adapter_only(kind: str, on: str) -> None:
+    one = adapter(kind, on, trained=True)
+    one.learn(False)
+    run(one, x_of(on)).square().sum().backward()
+    moved = [p.grad is not None and bool(p.grad.any()) for p in one.parameters]
+    # DyLoRA trains the last of its ranks and holds the others.
+    assert all(moved) or (kind == "DyLoRA" and any(moved))
+    assert all(p.dtype == torch.float32 for p in one.parameters)
+    assert all(p.grad is None for p in one.layer.module.parameters())
+
+
+KEYS = {
+    "LoCon": {"lora_down.weight", "lora_up.weight"},
+    "DoRA": {"lora_down.weight", "lora_up.weight", "dora_scale"},
+    "LoHa": {"hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b"},
+    "LoHa with DoRA": {"hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b", "dora_scale"},
+    "LoKr": {"lokr_w1", "lokr_w2"},
+    "DyLoRA": {"lora_down.weight", "lora_up.weight"},
+    "GLoRA": {"a1.weight", "a2.weight", "b1.weight", "b2.weight"},
+    "OFT": {"oft_blocks"},
+    "BOFT": {"oft_blocks"},
+    "Tucker": {"lora_down.weight", "lora_mid.weight", "lora_up.weight"},
+}
+
+
+@EACH
+def test_a_file_has_each_kinds_own_keys(kind: str) -> None:
+    one = adapter(kind, "conv", trained=True)
+    state = one.state()
+    assert {key.removeprefix("lora_unet_x.") for key in state} == KEYS[kind] | {"alpha"}
+    assert state["lora_unet_x.alpha"].ndim == 0
+    assert all(value.dtype == torch.float32 and not value.requires_grad for value in state.values())
+    if kind not in ("LoKr", "OFT", "BOFT"):
+        assert float(state["lora_unet_x.alpha"]) == ALPHA
+    if "dora" in kind.lower():
+        assert state["lora_unet_x.dora_scale"].shape == (16, 1, 1, 1)
+    # A copy: training goes on without it.
+    name = next(iter(sorted(KEYS[kind])))
+    before = state[f"lora_unet_x.{name}"].clone()
+    for parameter in one.parameters:
+        parameter.data += 1
+    assert torch.equal(state[f"lora_unet_x.{name}"], before)
+
+
+def test_a_small_rank_splits_lokrs_second_factor() -> None:
+    state = adapter("LoKr", "linear", rank=1, lokr_factor=2).state()
+    assert {key.removeprefix("lora_unet_x.") for key in state} == {"lokr_w1", "lokr_w2_a", "lokr_w2_b", "alpha"}
+
+
+@EACH
+@ON
+def test_a_file_makes_the_same_adapter_again(kind: str, on: str) -> None:
+    one, other = adapter(kind, on, trained=True), adapter(kind, on, seed=7)
+    other.load(one.state())
+    one.learn(False)
+    other.learn(False)
+    torch.testing.assert_close(run(other, x_of(on)), run(one, x_of(on)), rtol=1e-5, atol=1e-6)
+    assert all(torch.equal(value, other.state()[key]) for key, value in one.state().items())
+
+
+def delta(kind: str, state: dict[str, np.ndarray], weight: np.ndarray, *, rank: int = RANK) -> np.ndarray:
+    """The weight that a UI puts in the layer's place for such a file, less the layer's own."""
+    scale = float(state["alpha"]) / rank
+    if kind in ("LoCon", "DyLoRA", "DoRA"):
+        added = scale * state["lora_up.weight"] @ state["lora_down.weight"]
+    elif kind.startswith("LoHa"):
+        added = scale * (state["hada_w1_a"] @ state["hada_w1_b"]) * (state["hada_w2_a"] @ state["hada_w2_b"])
+    elif kind == "LoKr":
+        added = np.kron(state["lokr_w1"], state["lokr_w2"])
+    elif kind == "GLoRA":
+        added = scale * (weight @ state["a1.weight"] @ state["a2.weight"] + state["b1.weight"] @ state["b2.weight"])
+    else:
+        blocks, eye = state["oft_blocks"], np.eye(state["oft_blocks"].shape[-1])
+        q = blocks - blocks.transpose(0, 2, 1)
+        turn = (eye + q) @ np.linalg.inv(eye - q)
+        turned = np.einsum("knm,kni->kmi", turn, weight.reshape(len(blocks), -1, weight.shape[1]))
+        return turned.reshape(weight.shape) - weight
+    if "dora_scale" in state:
+        whole = weight + added
+        return whole / np.linalg.norm(whole, axis=1, keepdims=True) * state["dora_scale"] - weight
+    return np.asarray(added)
+
+
+@pytest.mark.parametrize("kind", ["LoCon", "DoRA", "LoHa", "LoHa with DoRA", "LoKr", "DyLoRA", "GLoRA", "OFT"])
+def test_at_rest_a_layer_answers_as_its_file_says(kind: str) -> None:
+    one = adapter(kind, "linear", trained=True)
+    one.learn(False)
+    state = {key.removeprefix("lora_unet_x."): value.numpy() for key, value in one.state().items()}
+    module: Any = one.layer.module
+    weight, x = module.weight.numpy(), x_of("linear").numpy()
+    expected = x @ (weight + delta(kind, state, weight)).T + module.bias.numpy()
+    np.testing.assert_allclose(run(one, x_of("linear")).detach().numpy(), expected, rtol=1e-3, atol=1e-4)
+    assert np.abs(delta(kind, state, weight)).max() > 0.02
+
+
+@EACH
+def test_loraplus_speeds_up_what_stands_at_nothing_at_first(kind: str) -> None:
+    one = adapter(kind, "conv")
+    fast = {id(p) for p in one.fast}
+    assert fast
+    assert fast == {id(p) for p in one.parameters if not p.detach().numpy().any()}
+
+
+@EACH
+def test_first_values_follow_from_the_generator_and_disturb_nobody(kind: str) -> None:
+    torch.manual_seed(4)
+    random.seed(4)
+    before, python = torch.get_rng_state(), random.getstate()
+    first, again, other = adapter(kind, "linear"), adapter(kind, "linear"), adapter(kind, "linear", seed=1)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert random.getstate() == python
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters, again.parameters, strict=True))
+    if kind not in ("OFT", "BOFT"):
+        assert not all(torch.equal(a, b) for a, b in zip(first.parameters, other.parameters, strict=True))
+
+
+@ON
+def test_lycoriss_locon_is_our_lora_to_rounding(on: str) -> None:
+    plain = Lora(layer_of(on), RANK, ALPHA, torch.Generator().manual_seed(0))
+    plain.up.data.normal_(generator=torch.Generator().manual_seed(1))
+    theirs = adapter("LoCon", on)
+    theirs.load(plain.state())
+    x = x_of(on)
+    plain.attach()
+    expected = plain.layer.module(x)
+    plain.detach()
+    torch.testing.assert_close(run(theirs, x), expected, rtol=1e-4, atol=1e-5)
+    assert theirs.state().keys() == plain.state().keys()
+
+
+@pytest.mark.parametrize("kind", ["LoCon", "DoRA", "LoHa", "LoKr", "DyLoRA", "GLoRA", "OFT", "BOFT"])
+def test_modules_drop_out_in_training_only(kind: str) -> None:
+    one = adapter(kind, "linear", trained=True, module_dropout=0.3)
+    plain, x = one.layer.module(x_of("linear")), x_of("linear")
+    with torch.no_grad(), torch.random.fork_rng():
+        torch.manual_seed(0)
+        one.attach()
+        kept = [not torch.equal(one.layer.module(x), plain) for _ in range(600)]
+        one.learn(False)
+        resting = [one.layer.module(x) for _ in range(20)]
+        one.detach()
+    assert sum(kept) / 600 == pytest.approx(0.7, abs=0.06)
+    assert all(torch.equal(resting[0], other) for other in resting)
+    assert not torch.equal(resting[0], plain)
+
+
+def test_dylora_draws_its_ranks_from_pytorchs_generator() -> None:
+    """Which is seeded by the step, and which gradient checkpointing replays; Python's own is neither."""
+    one, x = adapter("DyLoRA", "linear", rank=8, trained=True), x_of("linear")
+    python = random.getstate()
+    with torch.no_grad(), torch.random.fork_rng():
+        torch.manual_seed(0)
+        first = [run(one, x) for _ in range(40)]
+        torch.manual_seed(0)
+        again = [run(one, x) for _ in range(40)]
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    assert 4 < len({tuple(one.flatten().tolist()) for one in first}) <= 8
+    assert random.getstate() == python
+
+
+@pytest.mark.parametrize("kind", ["LoCon", "DoRA", "LoHa", "LoKr"])
+@pytest.mark.parametrize("limit", [0.05, 0.5])
+def test_a_limited_norm_is_in_the_parameters_themselves(kind: str, limit: float) -> None:
+    """So that a saved state and an average have it, which know of nothing else."""
+    one = adapter(kind, "linear", trained=True, rank_dropout=0.5)
+    module: Any = one.layer.module
+
+    def norm(which: Lycoris) -> float:
+        state = {key.removeprefix("lora_unet_x."): value.numpy() for key, value in which.state().items()}
+        state.pop("dora_scale", None)
+        return float(np.linalg.norm(delta(kind, state, module.weight.numpy())))
+
+    random_state = torch.get_rng_state()
+    assert norm(one) > limit
+    assert one.limit_norm(limit)
+    assert norm(one) == pytest.approx(limit, rel=1e-3)
+    assert not one.limit_norm(limit * 1.01)
+    assert torch.equal(torch.get_rng_state(), random_state)
+    other = adapter(kind, "linear")
+    with torch.no_grad():
+        for mine, theirs in zip(other.parameters, one.parameters, strict=True):
+            mine.copy_(theirs)
+    assert norm(other) == pytest.approx(norm(one), rel=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["DoRA", "OFT", "BOFT", "DyLoRA"])
+def test_a_base_in_8_bits_has_no_weights_for_some_kinds(kind: str) -> None:
+    with pytest.raises(KilnError, match=r"needs the base's weights.*float8_e4m3fn.*use LoRA, LoHa or LoKr"):
+        Lycoris(layer_of("linear", torch.float8_e4m3fn), 2, 1.0, torch.Generator(), Network(**KINDS[kind]))
+
+
+def test_a_conv_in_tucker_form_is_smaller() -> None:
+    whole, small = (sum(math.prod(p.shape) for p in adapter(kind, "conv").parameters) for kind in ("LoCon", "Tucker"))
+    assert whole == 2 * 24 * 9 + 16 * 2
+    assert small == 2 * 24 + 2 * 2 * 9 + 16 * 2

@@ -1,0 +1,208 @@
+"""What is told before the first step is what then happens."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from lora_kiln.dataset.values import Dataset
+from lora_kiln.trainer import loop
+from lora_kiln.trainer.errors import KilnError
+from lora_kiln.trainer.formats import load_file
+from lora_kiln.trainer.ports import ModelTraits
+from lora_kiln.trainer.preflight import Preflight
+from lora_kiln.trainer.recipe import Recipe
+
+Pictures = Callable[..., Dataset]
+
+
+@pytest.fixture
+def ahead(tmp_path: Path, folder: Any, fake_model: Any, fake_reporter: Any) -> Callable[..., Preflight]:
+    def look(dataset: Dataset, recipe: Recipe, *, model: Any = None, reporter: Any = None) -> Preflight:
+        return loop.preflight(
+            model or fake_model(), dataset, recipe, folder("ahead"), reporter or fake_reporter(),
+            latents=tmp_path / "latents",
+        )  # fmt: skip
+
+    return look
+
+
+@pytest.fixture
+def mixed(pictures: Pictures) -> Dataset:
+    """Five pictures of two shapes, one without a caption, and one for regularisation."""
+    records = [
+        *pictures("red", "blue", repeats=3),
+        *pictures("lime", size=(128, 64)),
+        *pictures("navy", "cyan", tags=()),
+        *pictures("gray", is_reg=True, tags=()),
+    ]
+    return Dataset(records=tuple(records), trigger="kiln")
+
+
+def test_the_numbers_are_those_of_the_run_that_follows(
+    ahead: Any, mixed: Dataset, small_recipe: Any, train: Any, fake_reporter: Any
+) -> None:
+    recipe = small_recipe(epochs=3, batch=2).with_settings(
+        max_bucket=128, accumulation=2, validation_share=0.2, save_every="1 epoch"
+    )
+    found: Preflight = ahead(mixed, recipe)
+    reporter = fake_reporter()
+    run = train(mixed, recipe, reporter=reporter)
+    assert found.steps == len(reporter.steps) == reporter.steps[-1].steps
+    assert found.epochs == reporter.steps[-1].epoch == len(run.checkpoints)
+    assert found.steps_an_epoch == run.checkpoints[0].step
+    tensors = {key: value for key, value in load_file(run.checkpoint(0).file)[0].items() if not key.endswith("alpha")}
+    assert found.parameters == sum(value.numel() for value in tensors.values())
+    assert found.layers == len({key.partition(".")[0] for key in tensors}) == 3
+    assert (found.images, found.held_out_images, found.regularisation_images) == (4, 1, 1)
+    assert found.seen_an_epoch == sum(found.buckets.values())
+    assert found.missing_captions == ("navy.png", "cyan.png")
+    assert found.prediction == "epsilon"
+    assert found.memory_bytes == max(1000 + 16 * found.parameters, 5000)
+    assert found.seconds == found.seconds_a_step * found.steps > 0
+    written = json.loads((run.folder / "preflight.json").read_text(encoding="utf-8"))
+    same = {key for key, value in dataclasses.asdict(found).items() if json.loads(json.dumps(value)) == written[key]}
+    assert set(written) - same == {"seconds_a_step", "seconds"}
+
+
+def test_the_page_of_words_has_the_numbers(ahead: Any, mixed: Dataset, small_recipe: Any, fake_reporter: Any) -> None:
+    reporter = fake_reporter()
+    recipe = small_recipe(epochs=3).with_settings(max_bucket=128, warmup="5 %")
+    found = ahead(mixed, recipe, reporter=reporter)
+    assert reporter.notes == [found.text()]
+    for words in (
+        "5 images, 1 for regularisation, 0 held out; 18 seen an epoch (64x64: 17, 128x64: 1)",
+        "30 updates: 3 epochs of 10",
+        f"{found.parameters:,} trainable parameters on 3 layers; the model predicts epsilon",
+        "2 images have no caption: navy.png, cyan.png",
+        "warmup 5 % means nothing with constant",
+    ):
+        assert words in found.text()
+
+
+def test_looking_ahead_writes_latents_and_nothing_else_and_leaves_the_model_as_it_was(
+    ahead: Any, pictures: Pictures, small_recipe: Any, fake_model: Any, tmp_path: Path
+) -> None:
+    model = fake_model()
+    before = model.snapshot()
+    dataset = pictures("red", "blue")
+    ahead(dataset, small_recipe(), model=model)
+    assert not (tmp_path / "runs").exists()
+    assert len(list((tmp_path / "latents").rglob("*.safetensors"))) == 2
+    assert all(torch.equal(a, b) for a, b in zip(model.snapshot(), before, strict=True))
+    assert not model.is_open
+    assert not any("forward" in module.__dict__ for module in model.modules())
+    assert model.calls == 1
+
+
+def test_one_step_is_tried_on_the_largest_size_with_as_many_images_as_there_will_be(
+    ahead: Any, mixed: Dataset, small_recipe: Any, fake_model: Any
+) -> None:
+    model, shapes = fake_model(), []
+    denoise = model.denoise
+
+    def watched(x_t: Tensor, *rest: Any) -> Tensor:
+        shapes.append(tuple(x_t.shape))
+        return torch.as_tensor(denoise(x_t, *rest))
+
+    model.denoise = watched
+    ahead(mixed, small_recipe(batch=4).with_settings(max_bucket=128), model=model)
+    ahead(mixed, small_recipe(batch=4), model=model)
+    assert shapes == [(1, 4, 8, 16), (4, 4, 8, 8)]
+
+
+class Flow:
+    """Rectified flow."""
+
+    def sigmas(self) -> Tensor:
+        return torch.linspace(0.01, 1, 100)
+
+    def noised(self, x0: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
+        s = sigma.view(-1, 1, 1, 1)
+        return (1 - s) * x0 + s * noise
+
+    def denoised_from(self, sigma: Tensor, output: Tensor, x_t: Tensor) -> Tensor:
+        return x_t - sigma.view(-1, 1, 1, 1) * output
+
+
+NOTES: list[tuple[dict[str, Any], str]] = [
+    ({"flow_shift": 3.0}, "flow_shift 3 means nothing here: the model predicts epsilon"),
+    ({"timestep_sampling": "mode"}, "timestep_sampling mode is made for flow models"),
+    ({"scale_v_pred_loss": True}, "scale_v_pred_loss means nothing here"),
+    ({"optimizer_type": "Prodigy", "unet_lr": 1e-4, "text_lr": 1e-4}, "unet_lr and text_lr are usually 1"),
+    ({"optimizer_type": "AdamWScheduleFree", "lr_scheduler": "cosine"}, "makes its own schedule; cosine acts on top"),
+    ({"warmup": "10 %"}, "warmup 10 % means nothing with constant"),
+    ({"caption_variants": 3, "shuffle_caption": True}, "the text encoder learns, so each is still encoded anew"),
+    ({"caption_variants": 3, "text_lr": 0.0}, "captions neither shuffle nor drop anything"),
+    ({"random_crop": True, "validation_share": 0.3}, "tested at their centre crop"),
+    ({"batch_size": 8}, "batch_size is 8; no bucket has more than 3 images an epoch"),
+    ({"stop_text_at": "50 %", "text_lr": 0.0}, "stop_text_at 50 % means nothing"),
+    ({"network_type": "LoHa", "network_dropout": 0.1}, "network_dropout means nothing with this kind"),
+    ({"network_type": "GLoRA", "rank_dropout": 0.1}, "rank_dropout means nothing with this kind"),
+]
+
+
+@pytest.mark.parametrize(("settings", "words"), NOTES, ids=[row[1][:40] for row in NOTES])
+def test_settings_that_mean_nothing_together_are_noted(
+    ahead: Any, pictures: Pictures, small_recipe: Any, settings: dict[str, Any], words: str
+) -> None:
+    found = ahead(pictures("red", "blue", "lime"), small_recipe().with_settings(**settings))
+    assert len([note for note in found.notes if words in note]) == 1
+    assert words in found.text()
+
+
+def test_a_recipe_without_contradictions_has_no_notes(
+    ahead: Any, pictures: Pictures, small_recipe: Any, fake_model: Any
+) -> None:
+    dataset = pictures("red", "blue", "lime")
+    assert ahead(dataset, small_recipe()).notes == ()
+    plain = {"network_dropout": 0.1, "rank_dropout": 0.1, "stop_text_at": "50 %", "min_snr_gamma": 5.0}
+    assert ahead(dataset, small_recipe().with_settings(**plain)).notes == ()
+    model = fake_model()
+    model.schedule = Flow()
+    flowing = {"flow_shift": 3.0, "timestep_sampling": "logit_normal", "expected_prediction": "flow"}
+    assert ahead(dataset, small_recipe().with_settings(**flowing), model=model).notes == ()
+    [note] = ahead(dataset, small_recipe().with_settings(min_snr_gamma=5.0), model=model).notes
+    assert "on a flow model it favours low noise strongly" in note
+
+
+ERRORS: list[tuple[dict[str, Any], str]] = [
+    ({"expected_prediction": "v"}, "expected_prediction is 'v', and this model predicts epsilon"),
+    ({"clip_skip": 13}, "clip_skip is 13, and CLIP has 12 layers here"),
+    ({"precision": "fp16"}, "precision is fp16, which a CPU"),
+    ({"optimizer_type": "AdamW8bit"}, "AdamW8bit needs"),
+    ({"block_preset": "OUTD"}, "this model has no such blocks"),
+    ({"block_dims": "4,4"}, "this model has no such blocks"),
+    ({"unet_lr": 0.0, "stop_text_at": "50 %"}, "with unet_lr 0 nothing would learn"),
+    ({"optimizer_type": "Prodigy", "unet_lr": 1.0, "text_lr": 0.5}, "learns everything at one rate"),
+    ({"only_layers": ("nowhere",)}, "No layer is left to train"),
+    ({"optimizer_args": ("fast=True",)}, "AdamW does not take fast"),
+]
+
+
+@pytest.mark.parametrize(("settings", "words"), ERRORS, ids=[row[1][:40] for row in ERRORS])
+def test_settings_that_would_train_something_else_are_refused_before_and_by_the_run(
+    ahead: Any, pictures: Pictures, small_recipe: Any, train: Any, folder: Any, settings: dict[str, Any], words: str
+) -> None:
+    recipe = small_recipe().with_settings(**settings)
+    for run in (ahead, train):
+        with pytest.raises(KilnError, match=words):
+            run(pictures("red"), recipe)
+    assert not folder("run").folder.exists()
+
+
+def test_clip_skip_is_refused_where_there_is_no_clip(
+    ahead: Any, pictures: Pictures, small_recipe: Any, fake_model: Any
+) -> None:
+    model = fake_model()
+    model.traits = lambda: ModelTraits(device="cpu", clip_layers=0, weight_bytes=0)
+    with pytest.raises(KilnError, match="this model's text encoder is not CLIP; set it to 1"):
+        ahead(pictures("red"), small_recipe().with_settings(clip_skip=2), model=model)
+    ahead(pictures("red"), small_recipe(), model=model)

@@ -1,0 +1,62 @@
+"""Captions as conditionings: encoded every time while the text encoder learns, else once and kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .ports import Model, View
+from .recipe import Recipe
+
+# Shuffled captions are nearly all different, so what is kept has a limit; SDXL's takes 0.6 MB a caption.
+KEPT_BYTES = 512 * 2**20
+
+
+class Conditioner:
+    """Encodes captions. `frozen` says that the text encoder stands still, and conditionings can be kept."""
+
+    def __init__(self, model: Model, recipe: Recipe, *, frozen: bool) -> None:
+        self._model, self._recipe, self.frozen = model, recipe, frozen
+        self._kept: dict[tuple[str, View], Any] = {}
+        self._bytes = 0
+
+    def encode(self, captions: Sequence[str], views: Sequence[View]) -> list[Any]:
+        """One conditioning a caption."""
+        if not self.frozen:
+            return self._made(captions, views)
+        found: dict[int, Any] = {}
+        for i, key in enumerate(zip(captions, views, strict=True)):
+            if key not in self._kept:
+                with torch.no_grad():
+                    [made] = self._made([key[0]], [key[1]])
+                self._keep(key, made)
+                found[i] = made
+            else:
+                found[i] = self._kept[key]
+        return [found[i] for i in range(len(captions))]
+
+    def _made(self, captions: Sequence[str], views: Sequence[View]) -> list[Any]:
+        settings = self._recipe.captions
+        return self._model.encode_text(
+            captions, views, clip_skip=settings.clip_skip, max_tokens=settings.max_token_length
+        )
+
+    def _keep(self, key: tuple[str, View], made: Any) -> None:
+        size = _bytes(made)
+        while self._kept and self._bytes + size > KEPT_BYTES:
+            self._bytes -= _bytes(self._kept.pop(next(iter(self._kept))))
+        self._kept[key] = made
+        self._bytes += size
+
+
+def _bytes(value: Any) -> int:
+    if isinstance(value, Tensor):
+        return value.nbytes
+    if isinstance(value, dict):
+        return sum(_bytes(one) for one in value.values())
+    if isinstance(value, list | tuple):
+        return sum(_bytes(one) for one in value)
+    return 0

@@ -1,0 +1,293 @@
+"""What kohya's settings are called here, and why some have no place. Facts about sd-scripts, kohya_ss and LyCORIS."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+DIRECT: Mapping[str, str] = {
+    "train_batch_size": "batch_size",
+    "gradient_accumulation_steps": "accumulation",
+    "network_dim": "dim",
+    "network_alpha": "alpha",
+    "network_dropout": "network_dropout",
+    "scale_weight_norms": "scale_weight_norms",
+    "network_weights": "start_from",
+    "lr_scheduler_num_cycles": "cycles",
+    "lr_scheduler_power": "power",
+    "max_grad_norm": "max_grad_norm",
+    "bucket_reso_steps": "bucket_step",
+    "min_bucket_reso": "min_bucket",
+    "max_bucket_reso": "max_bucket",
+    "enable_bucket": "enable_bucket",
+    "bucket_no_upscale": "bucket_no_upscale",
+    "flip_aug": "flip_aug",
+    "random_crop": "random_crop",
+    "color_aug": "color_aug",
+    "shuffle_caption": "shuffle_caption",
+    "keep_tokens": "keep_tokens",
+    "keep_tokens_separator": "keep_tokens_separator",
+    "caption_dropout_rate": "caption_dropout",
+    "caption_tag_dropout_rate": "tag_dropout",
+    "clip_skip": "clip_skip",
+    "max_token_length": "max_token_length",
+    "noise_offset": "noise_offset",
+    "adaptive_noise_scale": "adaptive_noise_scale",
+    "multires_noise_iterations": "multires_noise_iterations",
+    "multires_noise_discount": "multires_noise_discount",
+    "ip_noise_gamma": "ip_noise_gamma",
+    "min_timestep": "min_timestep",
+    "max_timestep": "max_timestep",
+    "logit_mean": "logit_mean",
+    "logit_std": "logit_std",
+    "mode_scale": "mode_scale",
+    "min_snr_gamma": "min_snr_gamma",
+    "prior_loss_weight": "prior_loss_weight",
+    "debiased_estimation_loss": "debiased_estimation",
+    "scale_v_pred_loss_like_noise_pred": "scale_v_pred_loss",
+    "loss_type": "loss_type",
+    "huber_c": "huber_c",
+    "huber_schedule": "huber_schedule",
+    "masked_loss": "masked_loss",
+    "gradient_checkpointing": "gradient_checkpointing",
+    "seed": "seed",
+    "validation_split": "validation_share",
+}
+"""sd-scripts' name to ours, where both mean the same."""
+NETWORK_DIRECT: Mapping[str, str] = {
+    "conv_alpha": "conv_alpha",
+    "rank_dropout": "rank_dropout",
+    "module_dropout": "module_dropout",
+    "dropout": "network_dropout",
+    "dora_wd": "dora",
+    "use_tucker": "use_tucker",
+    "factor": "lokr_factor",
+    "constraint": "constraint",
+    "loraplus_unet_lr_ratio": "loraplus_unet_lr_ratio",
+    "loraplus_text_encoder_lr_ratio": "loraplus_text_lr_ratio",
+}
+"""The same for the network's arguments."""
+BLOCK_RANKS = ("block_dims", "block_alphas", "conv_block_dims", "conv_block_alphas")
+BLOCK_WEIGHTS = ("down_lr_weight", "mid_lr_weight", "up_lr_weight")
+ZERO_IS_UNSET = (
+    "clip_skip",
+    "max_timestep",
+    "lr_scheduler_num_cycles",
+    "multires_noise_discount",
+    "lr_scheduler_power",
+)
+"""The GUI writes 0 for these when they are left alone."""
+
+ABSENT: Mapping[str, object] = {
+    "dim": 4, "alpha": 1.0, "lr_scheduler": "constant", "warmup": "0", "max_bucket": 1024, "enable_bucket": False,
+    "shuffle_caption": False, "keep_tokens": 0, "max_token_length": 75,
+}  # fmt: skip
+"""What sd-scripts does where a file says nothing, in our settings, where our own default is another."""
+ABSENT_IN_DATASET = ("max_bucket", "enable_bucket", "shuffle_caption", "keep_tokens")
+DEFAULT_RATE = 2e-6
+DEFAULT_STEPS = 1600
+
+OPTIMIZERS: Mapping[str, tuple[str, str]] = {
+    "adamw": ("AdamW", ""),
+    "adamw8bit": ("AdamW8bit", ""),
+    "pagedadamw": ("AdamW", "without paging, which only saves memory"),
+    "pagedadamw32bit": ("AdamW", "without paging, which only saves memory"),
+    "pagedadamw8bit": ("PagedAdamW8bit", ""),
+    "lion": ("Lion", ""),
+    "lion8bit": ("Lion8bit", ""),
+    "pagedlion8bit": ("PagedLion8bit", ""),
+    "adafactor": ("Adafactor", ""),
+    "came": ("CAME", ""),
+    "prodigy": ("Prodigy", ""),
+    "dadaptation": ("DAdaptAdam", ""),
+    "dadaptadampreprint": ("DAdaptAdam", ""),
+    "dadaptadam": ("DAdaptAdam", ""),
+    "dadaptlion": ("DAdaptLion", ""),
+    "adamwschedulefree": ("AdamWScheduleFree", ""),
+    "schedulefreeadamw": ("AdamWScheduleFree", ""),
+    "sgd": ("SGD", ""),
+    "sgdnesterov": ("SGD", ""),
+    "sgdnesterov8bit": ("SGD", "in 32 bits"),
+}
+"""Lower case, without a library's path: our optimizer, and what is different."""
+OPTIMIZER_DEFAULTS: Mapping[str, tuple[float, float, float]] = {
+    "AdamW": (0.01, 0.9, 0.999), "AdamW8bit": (0.01, 0.9, 0.999), "PagedAdamW8bit": (0.01, 0.9, 0.999),
+    "Lion": (0.0, 0.9, 0.99), "Lion8bit": (0.0, 0.9, 0.99), "PagedLion8bit": (0.0, 0.9, 0.99),
+    "DAdaptLion": (0.0, 0.9, 0.99), "SGD": (0.0, 0.0, 0.999),
+}  # fmt: skip
+"""Weight decay, beta1 and beta2 of the libraries that sd-scripts uses; else (0, 0.9, 0.999). SGD's beta1: momentum."""
+ARGUMENT_NAMES: Mapping[str, str] = {"decouple": "weight_decouple", "use_bias_correction": "bias_correction"}
+"""Arguments of Prodigy and D-Adaptation, as kohya's libraries and as ours call them."""
+SCHEDULES: Mapping[str, str] = {
+    "cosine_with_min_lr": "cosine", "warmup_stable_decay": "constant_with_warmup", "inverse_sqrt": "linear",
+    "piecewise_constant": "constant", "adafactor": "constant",
+}  # fmt: skip
+"""Schedules that are not there, and the nearest that is."""
+
+MODULES: Mapping[str, str] = {
+    "networks.lora": "LoRA", "networks.lora_flux": "LoRA", "networks.lora_sd3": "LoRA", "networks.lora_lumina": "LoRA",
+    "networks.lora_anima": "LoRA", "networks.lora_hunyuan_image": "LoRA", "networks.loha": "LoHa",
+    "networks.lokr": "LoKr", "networks.dylora": "DyLoRA", "networks.oft": "OFT", "networks.oft_flux": "OFT",
+    "locon.locon_kohya": "LoRA",
+}  # fmt: skip
+LYCORIS = "lycoris.kohya"
+ALGORITHMS: Mapping[str, str] = {
+    "lora": "LoRA", "locon": "LoRA", "loha": "LoHa", "lokr": "LoKr", "dylora": "DyLoRA", "glora": "GLoRA",
+    "diag-oft": "OFT", "oft": "OFT", "boft": "BOFT",
+}  # fmt: skip
+LYCORIS_PRESETS: Mapping[str, Mapping[str, object]] = {
+    "full": {},
+    "full-lin": {"conv_dim": 0},
+    "attn-mlp": {"conv_dim": 0},
+    "attn-only": {"conv_dim": 0, "only_layers": ("attn",)},
+    "unet-only": {"text_lr": 0.0},
+    "unet-transformer-only": {"conv_dim": 0, "text_lr": 0.0},
+}
+TIMESTEPS: Mapping[str, str] = {
+    "sigma": "", "uniform": "uniform", "sigmoid": "logit_normal", "shift": "logit_normal", "flux_shift": "logit_normal",
+}  # fmt: skip
+
+SECRET = ("wandb_api_key", "huggingface_token")
+
+
+def _all(why: str, names: str) -> Iterable[tuple[str, str]]:
+    return ((name, why) for name in names.split())
+
+
+NO_EFFECT: Mapping[str, str] = dict(
+    (
+        *_all(
+            "pictures and captions are encoded once and kept",
+            "cache_latents cache_latents_to_disk vae_batch_size skip_cache_check cache_text_encoder_outputs cache_info "
+            "cache_text_encoder_outputs_to_disk text_encoder_batch_size",
+        ),
+        *_all(
+            "the model that is loaded in the graph counts",
+            "pretrained_model_name_or_path model_list v2 sdxl vae no_half_vae tokenizer_cache_dir clip_l clip_g t5xxl "
+            "ae model_type flux1_checkbox sd3_checkbox hunyuan_image_checkbox anima_checkbox lumina_checkbox ckpt "
+            "t5xxl_device t5xxl_dtype disable_mmap_load_safetensors gemma2 qwen3 text_encoder byt5",
+        ),
+        *_all(
+            "runs lie in ComfyUI's output folder, under the name that Train LoRA gives",
+            "output_dir output_name logging_dir log_prefix save_as_bool file_path config_file output_config",
+        ),
+        *_all(
+            "every run keeps its losses",
+            "log_with log_tracker_name log_tracker_config log_config wandb_api_key wandb_run_name use_wandb "
+            "console_log_level console_log_file console_log_simple",
+        ),
+        *_all(
+            "ComfyUI and PyTorch choose it",
+            "xformers sdpa mem_eff_attn max_data_loader_n_workers persistent_data_loader_workers lowram highvram "
+            "lowvram num_cpu_threads_per_process dynamo_backend dynamo_mode dynamo_use_fullgraph dynamo_use_dynamic "
+            "torch_compile fused_backward_pass cpu_offload_checkpointing blocks_to_swap single_blocks_to_swap "
+            "double_blocks_to_swap extra_accelerate_launch_args main_process_port mem_eff_save split_mode "
+            "ddp_timeout ddp_gradient_as_bucket_view ddp_static_graph",
+        ),
+        *_all(
+            "a stopped run goes on from its last checkpoint by itself",
+            "save_state save_state_on_train_end save_last_n_epochs_state save_last_n_steps_state "
+            "resume_from_huggingface",
+        ),
+        *_all("Save LoRA asks for it", "save_model_as save_precision use_safetensors no_metadata"),
+        *_all("the previews use ComfyUI's own sampler", "sample_sampler"),
+        *_all("it is a note in kohya's file", "training_comment noise_offset_type debug_dataset show_timesteps"),
+        *_all("a file that training starts from has its own ranks", "dim_from_weights"),
+        *_all("it only prints", "log_every verbose show_timesteps_resolution"),
+        *_all("it only saves memory", "fsdp_in_use slice_p use_triton"),
+    )
+)
+"""Keys that change nothing that is learned here, and why."""
+
+_ONE = "1"
+NO_HOME: Mapping[str, tuple[str, str]] = {
+    "noise_offset_random_strength": ("", "the offset is the same every time"),
+    "ip_noise_gamma_random_strength": ("", "the strength is the same every time"),
+    "zero_terminal_snr": ("", "the noise levels are the loaded model's own; ModelSamplingDiscrete (zsnr) sets them"),
+    "v_pred_like_loss": ("", "there is no such part of the loss"),
+    "huber_scale": (_ONE, "huber_c is not scaled"),
+    "caption_dropout_every_n_epochs": ("", "captions are dropped by rate only (caption_dropout_rate)"),
+    "caption_separator": (",", "captions are split at commas"),
+    "secondary_separator": ("", "a tag is what stands between commas"),
+    "enable_wildcard": ("", "captions are read as they stand, without {a|b}"),
+    "weighted_captions": ("", "brackets in captions are part of the tag"),
+    "face_crop_aug_range": ("", "Crop Views makes crops, random_crop varies them"),
+    "token_warmup_min": (_ONE, "all tags are read from the start"),
+    "token_warmup_step": ("", "all tags are read from the start"),
+    "resize_interpolation": ("", "pictures are scaled by Lanczos down and bicubic up"),
+    "custom_attributes": ("", "nothing here reads it"),
+    "no_token_padding": ("", "captions are encoded as ComfyUI does for sampling"),
+    "full_fp16": ("", "the LoRA's weights stay fp32"),
+    "full_bf16": ("", "the LoRA's weights stay fp32"),
+    "fp8_base": ("", "load the model in fp8 in its loader"),
+    "fp8_base_unet": ("", "load the model in fp8 in its loader"),
+    "base_weights": ("", "put a LoRA loader between the model and Train LoRA"),
+    "base_weights_multiplier": ("", "put a LoRA loader between the model and Train LoRA"),
+    "resume": ("", "queue the same graph again: a stopped run goes on by itself"),
+    "initial_epoch": (_ONE, "a run starts at its start, or where it stopped"),
+    "initial_step": ("", "a run starts at its start, or where it stopped"),
+    "skip_until_initial_step": ("", "a run starts at its start, or where it stopped"),
+    "lr_scheduler_type": ("", "schedules of other libraries are not there; lr_scheduler counts"),
+    "lr_scheduler_args": ("", "schedules take no more arguments than cycles and power"),
+    "lr_decay_steps": ("", "there is no such schedule"),
+    "lr_scheduler_timescale": ("", "there is no such schedule"),
+    "lr_scheduler_min_lr_ratio": ("", "there is no such schedule"),
+    "train_inpainting": ("", "inpainting is not trained"),
+    "in_json": ("", "captions are read from files beside the pictures"),
+    "dataset_class": ("", "pictures come from folders"),
+    "dataset_repeats": (_ONE, "repeats stand in the names of folders or in the dataset's TOML"),
+    "conditioning_data_dir": ("", "sd-scripts takes the folder of masks from a subset of the dataset's TOML"),
+    "save_n_epoch_ratio": ("", "save_every counts epochs or steps"),
+    "sample_at_first": ("", "the first previews come after training has begun"),
+    "validation_seed": ("", "the recipe's seed chooses the held-out pictures"),
+    "max_validation_steps": ("", "all held-out pictures are tested"),
+    "multi_gpu": ("", "one GPU trains"),
+    "num_processes": (_ONE, "one GPU trains"),
+    "num_machines": (_ONE, "one GPU trains"),
+    "gpu_ids": ("", "ComfyUI chooses the GPU"),
+    "deepspeed": ("", "one GPU trains"),
+    "huggingface_repo_id": ("", "nothing is uploaded"),
+    "huggingface_repo_type": ("", "nothing is uploaded"),
+    "huggingface_path_in_repo": ("", "nothing is uploaded"),
+    "huggingface_token": ("", "nothing is uploaded"),
+    "huggingface_repo_visibility": ("", "nothing is uploaded"),
+    "save_state_to_huggingface": ("", "nothing is uploaded"),
+    "async_upload": ("", "nothing is uploaded"),
+    "metadata_title": ("", "the file's metadata comes from the run"),
+    "metadata_author": ("", "the file's metadata comes from the run"),
+    "metadata_description": ("", "the file's metadata comes from the run"),
+    "metadata_license": ("", "the file's metadata comes from the run"),
+    "metadata_tags": ("", "the file's metadata comes from the run"),
+    "guidance_scale": ("", "ComfyUI sets the guidance of a distilled model"),
+    "model_prediction_type": ("raw", "the model's own native loss is used"),
+    "apply_t5_attn_mask": ("", "captions are encoded as ComfyUI does for sampling"),
+    "t5xxl_max_token_length": ("512", "captions are encoded as ComfyUI does for sampling"),
+    "learning_rate_te": ("", "it is of full fine-tuning; a LoRA has text_encoder_lr"),
+    "learning_rate_te1": ("", "it is of full fine-tuning; a LoRA has text_encoder_lr"),
+    "learning_rate_te2": ("", "it is of full fine-tuning; a LoRA has text_encoder_lr"),
+    "t5xxl_lr": ("", "text encoders share one rate"),
+    "block_lr_zero_threshold": ("", "write 0 for the blocks to leave out"),
+    "decompose_both": ("", "LyCORIS's other choices stay at their defaults"),
+    "full_matrix": ("", "LyCORIS's other choices stay at their defaults"),
+    "use_scalar": ("", "LyCORIS's other choices stay at their defaults"),
+    "rank_dropout_scale": ("", "LyCORIS's other choices stay at their defaults"),
+    "train_norm": ("", "norm layers are left alone"),
+    "bypass_mode": ("", "LyCORIS's other choices stay at their defaults"),
+    "rescaled": ("", "LyCORIS's other choices stay at their defaults"),
+    "rs_lora": ("", "the scale is alpha / dim; set alpha to alpha * dim ** 0.5"),
+    "unbalanced_factorization": ("", "LyCORIS's other choices stay at their defaults"),
+    "wd_on_output": ("true", "DoRA's magnitudes are those of the outputs"),
+    "block_size": ("4", "DyLoRA's blocks keep their size"),
+    "unit": (_ONE, "DyLoRA's blocks keep their size"),
+    "train_on_input": ("true", "there is no IA3"),
+    "train_blocks": ("all", "choose layers by only_layers and skip_layers"),
+    "split_qkv": ("", "layers are trained as the model has them"),
+    "train_t5xxl": ("", "text_lr trains the text encoders that the model offers"),
+    "train_lora_ggpo": ("", "there is no such noise on weights"),
+    "ggpo_beta": ("", "there is no such noise on weights"),
+    "ggpo_sigma": ("", "there is no such noise on weights"),
+    "exclude_patterns": ("", "choose layers by only_layers and skip_layers"),
+    "include_patterns": ("", "choose layers by only_layers and skip_layers"),
+    "network_reg_dims": ("", "all layers have one rank"),
+    "network_reg_lrs": ("", "all layers have one rate"),
+}
+"""Keys with an effect in kohya's scripts that have no place here: the value that means nothing, and why."""

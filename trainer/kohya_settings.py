@@ -1,0 +1,190 @@
+"""The recipe's settings out of kohya's, a group at a time; every key that is read gets its line."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from typing import Any
+
+from .errors import KilnError
+from .kohya_keys import ABSENT, ABSENT_IN_DATASET, DEFAULT_STEPS, DIRECT, SCHEDULES, TIMESTEPS
+from .kohya_network import read_network, read_optimizer, read_rates
+from .kohya_saving import read_saving
+from .kohya_sheet import Sheet
+from .kohya_values import settle, span, take
+from .recipe import Recipe
+
+PRECISIONS = {"no": "fp32", "fp16": "fp16", "bf16": "bf16"}
+
+
+def read_settings(sheet: Sheet) -> Recipe:
+    """The recipe that the sheet's keys say. Raises `KilnError` naming file, key and value."""
+    whole = sheet.dialect != "dataset"
+    settings: dict[str, Any] = {}
+    for read in READERS if whole else (read_direct, read_resolution):
+        settings |= read(sheet)
+    sheet.assumed |= {k: v for k, v in ABSENT.items() if (whole or k in ABSENT_IN_DATASET) and k not in settings}
+    settings |= sheet.assumed
+    if settings.get("debiased_estimation") and settings.get("min_snr_gamma"):
+        settings["debiased_estimation"] = False
+        sheet.say(
+            "debiased_estimation_loss", "unsupported", "min_snr_gamma weighs by SNR already, and one of them counts"
+        )
+    try:
+        return Recipe().with_settings(**settings)
+    except ValueError as error:
+        raise KilnError(f"{sheet.file}: {error}.") from error
+
+
+def read_direct(sheet: Sheet) -> dict[str, Any]:
+    """Settings that mean the same in both."""
+    found = take(sheet, DIRECT, "")
+    if sheet.flag("alpha_mask"):
+        found["masked_loss"] = True
+        sheet.say("alpha_mask", "applied", "masked_loss = true")
+    else:
+        sheet.say("alpha_mask", "default", "off")
+    if not found.get("multires_noise_iterations"):
+        sheet.say("multires_noise_discount", "default", "no pyramid noise without multires_noise_iterations")
+    if sheet.flag("sdxl"):
+        found["clip_skip"] = 2
+        sheet.say(
+            "clip_skip", "applied", "clip_skip = 2: of SDXL, kohya reads the second last layer whatever this says"
+        )
+    if not found.get("seed") and sheet.dialect == "gui":
+        sheet.say("seed", "default", "no seed: kohya draws one, here it is 0")
+    return found
+
+
+def read_amount(sheet: Sheet) -> dict[str, Any]:
+    """Epochs or steps: max_train_epochs decides, then max_train_steps, then (in the GUI alone) epoch."""
+    epochs, steps, own = sheet.whole("max_train_epochs"), sheet.whole("max_train_steps"), sheet.whole("epoch")
+    if epochs:
+        sheet.drop("max_train_steps", "max_train_epochs decides")
+        sheet.drop("epoch", "max_train_epochs decides")
+        return {"epochs": settle(sheet, "max_train_epochs", "epochs", epochs), "max_train_steps": 0}
+    sheet.say("max_train_epochs", "default", "off")
+    if sheet.dialect == "gui" and not steps:
+        sheet.say("max_train_steps", "default", "epochs decide")
+        return {"epochs": settle(sheet, "epoch", "epochs", own or 1)}
+    found = {"epochs": settle(sheet, "epoch", "epochs", own)} if own else {}
+    sheet.say("epoch", "default", "sd-scripts goes by max_train_epochs or max_train_steps, 1600 where neither is given")
+    if not steps:
+        sheet.assumed["max_train_steps"] = DEFAULT_STEPS
+    return {**found, "max_train_steps": settle(sheet, "max_train_steps", "max_train_steps", steps or DEFAULT_STEPS)}
+
+
+def read_schedule(sheet: Sheet) -> dict[str, Any]:
+    """Learning-rate schedule and warmup; the GUI writes warmup in percent, sd-scripts in steps or as a share."""
+    found: dict[str, Any] = {}
+    kind = sheet.text("lr_scheduler").lower()
+    if kind in SCHEDULES:
+        found["lr_scheduler"] = SCHEDULES[kind]
+        sheet.say("lr_scheduler", "unsupported", f"there is no such schedule; {SCHEDULES[kind]} is taken")
+    elif kind:
+        found["lr_scheduler"] = settle(sheet, "lr_scheduler", "lr_scheduler", kind)
+    if sheet.dialect == "gui" and not sheet.has("lr_scheduler_num_cycles") and kind == "cosine_with_restarts":
+        found["cycles"] = min(100, max(1, sheet.whole("epoch")))
+        sheet.say("lr_scheduler_num_cycles", "applied", f"blank: the GUI takes the epochs, cycles = {found['cycles']}")
+    name, text = _warmup(sheet)
+    if name and text in ("0", "0 %"):
+        sheet.say(name, "default", "off")
+    elif name:
+        found["warmup"] = text
+        constant = found.get("lr_scheduler", ABSENT["lr_scheduler"]) == "constant"
+        verdict, words = ("default", "constant has no warmup") if constant else ("applied", f"warmup = {text}")
+        sheet.say(name, verdict, words)
+    return found
+
+
+def _warmup(sheet: Sheet) -> tuple[str, str]:
+    """The name that says the warmup, and the warmup as the recipe writes it; an empty name when none does."""
+    name = "lr_warmup_steps"
+    if sheet.dialect == "gui" and not sheet.real(name):
+        sheet.say(name, "default", "lr_warmup decides")
+        return ("lr_warmup", span(sheet, "lr_warmup", percent=True)) if sheet.has("lr_warmup") else ("", "0")
+    sheet.say("lr_warmup", "default", "lr_warmup_steps decides")
+    return (name, span(sheet, name)) if sheet.has(name) else ("", "0")
+
+
+def read_stop(sheet: Sheet) -> dict[str, Any]:
+    """When the text encoder stops: percent in the GUI, steps in a TOML."""
+    name = "stop_text_encoder_training"
+    if not sheet.has(name):
+        return {}
+    if sheet.real(name) <= 0:
+        sheet.say(name, "default", "off")
+        return {}
+    text = span(sheet, name, percent=sheet.dialect == "gui")
+    sheet.say(name, "applied", f"stop_text_at = {text}")
+    return {"stop_text_at": text}
+
+
+def read_resolution(sheet: Sheet) -> dict[str, Any]:
+    """The side of a square of the same area, in pixels."""
+    if not sheet.has("resolution"):
+        return {}
+    sides = [int(found) for found in re.findall(r"\d+", sheet.text("resolution"))]
+    if not 1 <= len(sides) <= 2 or not min(sides):
+        raise sheet.fail("resolution", "write one number of pixels, or width,height")
+    side = round(math.sqrt(sides[0] * sides[-1]))
+    settle(sheet, "resolution", "resolution", side)
+    if sides[0] != sides[-1]:
+        sheet.say("resolution", "applied", f"resolution = {side}, of the same area; buckets choose the shape")
+    return {"resolution": side}
+
+
+def read_noise(sheet: Sheet) -> dict[str, Any]:
+    """Which model is expected, and the noise levels of flow models."""
+    found: dict[str, Any] = {}
+    if sheet.flag("v_parameterization"):
+        found["expected_prediction"] = "v"
+        sheet.say("v_parameterization", "applied", "expected_prediction = v; the loaded model must predict it")
+    else:
+        sheet.say("v_parameterization", "default", "the loaded model's own prediction is trained")
+    scheme = sheet.text("weighting_scheme").lower()
+    if scheme in ("logit_normal", "mode"):
+        found["timestep_sampling"] = settle(sheet, "weighting_scheme", "timestep_sampling", scheme)
+    elif scheme in ("uniform", "none"):
+        sheet.say("weighting_scheme", "default", "noise levels are drawn evenly")
+    elif scheme:
+        sheet.say("weighting_scheme", "unsupported", "the loss is not weighted so; noise levels are drawn evenly")
+    return found | _timesteps(sheet)
+
+
+def _timesteps(sheet: Sheet) -> dict[str, Any]:
+    kind = sheet.text("timestep_sampling").lower()
+    if kind and kind not in TIMESTEPS:
+        raise sheet.fail("timestep_sampling", f"choose one of {', '.join(TIMESTEPS)}")
+    found: dict[str, Any] = {"timestep_sampling": TIMESTEPS[kind]} if TIMESTEPS.get(kind) else {}
+    sheet.say("timestep_sampling", "applied", f"timestep_sampling = {TIMESTEPS.get(kind) or 'by weighting_scheme'}")
+    if kind == "flux_shift":
+        sheet.say(
+            "timestep_sampling", "unsupported", "the shift is the loaded model's, not the picture's; else logit_normal"
+        )
+    if kind in ("sigmoid", "shift", "flux_shift") and sheet.has("sigmoid_scale"):
+        found["logit_std"] = settle(sheet, "sigmoid_scale", "logit_std", sheet.real("sigmoid_scale"))
+    else:
+        sheet.say("sigmoid_scale", "default", "timestep_sampling is not sigmoid or shift")
+    if kind in ("", "sigma", "shift") and sheet.has("discrete_flow_shift"):
+        found["flow_shift"] = settle(sheet, "discrete_flow_shift", "flow_shift", sheet.real("discrete_flow_shift"))
+        return found
+    sheet.say("discrete_flow_shift", "default", f"{kind} has no shift")
+    return {**found, "flow_shift": 1.0} if kind in ("uniform", "sigmoid") else found
+
+
+def read_compute(sheet: Sheet) -> dict[str, Any]:
+    """Precision of the forward pass."""
+    kind = sheet.text("mixed_precision").lower()
+    if kind and kind not in PRECISIONS:
+        sheet.say("mixed_precision", "unsupported", "the model's own precision is taken; load it in fp8 in its loader")
+    if kind not in PRECISIONS:
+        return {}
+    return {"precision": settle(sheet, "mixed_precision", "precision", PRECISIONS[kind])}
+
+
+READERS: tuple[Callable[[Sheet], dict[str, Any]], ...] = (
+    read_direct, read_amount, read_network, read_optimizer, read_rates, read_schedule, read_stop, read_resolution,
+    read_noise, read_saving, read_compute,
+)  # fmt: skip

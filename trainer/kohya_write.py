@@ -1,0 +1,293 @@
+"""A recipe and its folders as sd-scripts' TOML files; `kohya.py` reads them again.
+
+Whatever does not come back the same is listed in the file as remarks, found by reading the file's settings.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..dataset.values import Dataset
+from .errors import KilnError
+from .kohya_dataset import Subset
+from .kohya_folders import subsets_of
+from .kohya_keys import ABSENT, ARGUMENT_NAMES, BLOCK_RANKS, BLOCK_WEIGHTS, DIRECT, LYCORIS
+from .kohya_network import ADAPTIVE
+from .kohya_settings import PRECISIONS, read_settings
+from .kohya_sheet import Sheet
+from .recipe import Recipe, group_of
+from .spans import parse_span
+
+_ALWAYS = ("batch_size", "dim", "alpha", "keep_tokens", "shuffle_caption", "enable_bucket", "seed")
+_ALGORITHMS = {
+    "LoRA": "locon", "LoHa": "loha", "LoKr": "lokr", "DyLoRA": "dylora", "GLoRA": "glora", "OFT": "diag-oft",
+    "BOFT": "boft",
+}  # fmt: skip
+_SPANS = ("warmup", "stop_text_at", "save_every", "validate_every", "sample_every")
+_WHY = {
+    "warmup": "sd-scripts counts warmup in steps or as a share, and constant has none",
+    "stop_text_at": "its LoRA scripts do not stop the text encoder",
+    "max_token_length": "it reads 75, 150 or 225 tokens",
+    "block_preset": "write the numbers into down_lr_weight, mid_lr_weight and up_lr_weight",
+    "expected_prediction": "it trains what it is told, with v_parameterization or without",
+    "save_every": "it counts epochs or steps",
+    "sample_prompts": "it paints previews of a file of prompts",
+}
+
+
+def write_config(recipe: Recipe, *, dataset_file: str = "", prompts_file: str = "") -> str:
+    """The TOML for sd-scripts' `--config_file`. Both files are named as they are given, best by their whole path."""
+    settings = config_settings(recipe, prompts_file)
+    if dataset_file:
+        settings["dataset_config"] = dataset_file
+    lines = [f"{key} = {toml(value)}" for key, value in settings.items()]
+    lost = [
+        f"# {name} = {toml(mine)}: {_WHY.get(name, 'sd-scripts has no such setting')}; this file says {toml(theirs)}"
+        for name, (mine, theirs) in lost_settings(recipe, settings).items()
+    ]
+    head = [
+        "# Settings for sd-scripts, written by LoRA Kiln. Add pretrained_model_name_or_path, output_dir, output_name."
+    ]
+    if lost:
+        head += ["#", "# Not the same there:", *lost]
+    return "\n".join([*head, "", *lines, ""])
+
+
+def write_dataset(subsets: Sequence[Subset], *, masked_loss: bool = False, notes: Iterable[str] = ()) -> str:
+    """The TOML for sd-scripts' `--dataset_config`: folders and repeats. All other settings stand in the config.
+
+    `masked_loss` lets pictures without a folder of masks be masked by their own alpha. `notes` become remarks.
+    """
+    lines = ["# Folders for sd-scripts, written by LoRA Kiln.", *(f"# {_one_line(note)}" for note in notes)]
+    # sd-scripts wants masks for all subsets of a dataset or for none.
+    for with_masks in (False, True):
+        mine = [subset for subset in subsets if (subset.mask_folder is not None) == with_masks]
+        if mine:
+            lines += ["", "[[datasets]]"]
+        for subset in mine:
+            rows = _subset(subset, masked_loss)
+            lines += ["", "[[datasets.subsets]]", *(f"{key} = {toml(value)}" for key, value in rows.items())]
+    return "\n".join([*lines, ""])
+
+
+def write_prompts(recipe: Recipe) -> str:
+    """The text of sd-scripts' file of preview prompts, with steps (`--s`) and guidance (`--l`)."""
+    saving = recipe.saving
+    ends = f" --s {saving.sample_steps} --l {saving.sample_cfg:g}"
+    return "".join(f"{_one_line(prompt)}{ends}\n" for prompt in saving.sample_prompts)
+
+
+def save_config(folder: Path, name: str, recipe: Recipe, dataset: Dataset | None) -> Path:
+    """Write `name.toml`, and `name_dataset.toml` and `name_prompts.txt` where there is something to say.
+
+    Returns the path of the first. Raises `KilnError` for a name that is no plain file name, and for a full disk.
+    """
+    if not re.fullmatch(r"[^\\/:*?\"<>|\x00-\x1f]{1,120}", name) or name.strip(" .") != name:
+        raise KilnError(f"name is {name!r}; use letters, digits, spaces, - and _ only.")
+    subsets, notes = subsets_of(dataset) if dataset else ((), ())
+    texts: dict[Path, str] = {}
+    dataset_file, prompts_file = folder / f"{name}_dataset.toml", folder / f"{name}_prompts.txt"
+    if subsets:
+        texts[dataset_file] = write_dataset(subsets, masked_loss=recipe.loss.masked_loss, notes=notes)
+    if recipe.saving.sample_prompts:
+        texts[prompts_file] = write_prompts(recipe)
+    config_file = folder / f"{name}.toml"
+    texts[config_file] = write_config(
+        recipe,
+        dataset_file=str(dataset_file) if subsets else "",
+        prompts_file=str(prompts_file) if recipe.saving.sample_prompts else "",
+    )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for file, text in texts.items():
+            partial = file.with_name(f"{file.name}.partial")
+            partial.write_text(text, encoding="utf-8")
+            partial.replace(file)
+    except OSError as error:
+        raise KilnError(f"{folder} cannot be written to: {error}. Free space, or choose another name.") from error
+    return config_file
+
+
+def config_settings(recipe: Recipe, prompts_file: str = "") -> dict[str, Any]:
+    """sd-scripts' settings by name, in the order of the recipe's groups; what is its own default is left out."""
+    return {
+        **_amount(recipe),
+        **_direct(recipe),
+        "resolution": f"{recipe.buckets.resolution},{recipe.buckets.resolution}",
+        **_network(recipe),
+        **_optimizer(recipe),
+        **_noise(recipe),
+        **_saving(recipe, prompts_file),
+    }
+
+
+def lost_settings(recipe: Recipe, settings: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Our settings that `settings` do not say: name to (the recipe's, what is read)."""
+    sheet = Sheet("the written file", "sd-scripts")
+    for key, value in settings.items():
+        sheet.put(key, key, value)
+    if "sample_prompts" in settings:
+        sheet.put("sample_text", "sample_prompts", write_prompts(recipe))
+    found = recipe.differences(read_settings(sheet))
+    return {
+        name: pair for name, pair in found.items() if name not in _SPANS or parse_span(pair[0]) != parse_span(pair[1])
+    }
+
+
+def toml(value: Any) -> str:
+    """A value as TOML writes it: text in double quotes with escapes, lists in brackets."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(toml(one) for one in value)}]"
+    named = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+    escaped = (named.get(c) or (f"\\u{ord(c):04x}" if ord(c) < 32 or ord(c) == 127 else c) for c in str(value))
+    return f'"{"".join(escaped)}"'
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _value(recipe: Recipe, setting: str) -> Any:
+    return recipe.seed if setting == "seed" else getattr(getattr(recipe, group_of()[setting]), setting)
+
+
+def _amount(recipe: Recipe) -> dict[str, Any]:
+    amount = recipe.amount
+    if amount.max_train_steps:
+        # sd-scripts does not read `epoch`; it stands there for the way back.
+        return {"max_train_steps": amount.max_train_steps, "epoch": amount.epochs}
+    return {"max_train_epochs": amount.epochs}
+
+
+def _direct(recipe: Recipe) -> dict[str, Any]:
+    plain = Recipe()
+    found: dict[str, Any] = {}
+    for name, setting in DIRECT.items():
+        value = _value(recipe, setting)
+        if setting in _ALWAYS or value != ABSENT.get(setting, _value(plain, setting)):
+            found[name] = value
+    if found.get("max_token_length") not in (150, 225):
+        found.pop("max_token_length", None)
+    return found
+
+
+def _network(recipe: Recipe) -> dict[str, Any]:
+    network, blocks = recipe.network, recipe.blocks
+    lycoris = network.network_type != "LoRA" or network.dora or network.use_tucker
+    plain = Recipe()
+    args: dict[str, Any] = {}
+    if lycoris:
+        args = {"algo": _ALGORITHMS[network.network_type], "preset": "full", "conv_dim": network.conv_dim}
+        args["conv_alpha"] = network.conv_alpha
+        names = {"dora_wd": "dora", "use_tucker": "use_tucker", "factor": "lokr_factor", "constraint": "constraint"}
+    else:
+        args = {"conv_dim": network.conv_dim} if network.conv_dim else {}
+        names = {"conv_alpha": "conv_alpha"}
+        args |= {name: text for name in (*BLOCK_WEIGHTS, *BLOCK_RANKS) if (text := getattr(blocks, name).strip())}
+    names |= {"rank_dropout": "rank_dropout", "module_dropout": "module_dropout"}
+    names |= {
+        "loraplus_unet_lr_ratio": "loraplus_unet_lr_ratio",
+        "loraplus_text_encoder_lr_ratio": "loraplus_text_lr_ratio",
+    }
+    for name, setting in names.items():
+        if _value(recipe, setting) != _value(plain, setting):
+            args[name] = _value(recipe, setting)
+    found: dict[str, Any] = {"network_module": LYCORIS if lycoris else "networks.lora"}
+    return {**found, "network_args": [f"{name}={value}" for name, value in args.items()]} if args else found
+
+
+def _optimizer(recipe: Recipe) -> dict[str, Any]:
+    settings = recipe.optimizer
+    name = settings.optimizer_type
+    args = [f"weight_decay={settings.weight_decay}"]
+    if name == "SGD":
+        args.append(f"momentum={settings.beta1}")
+    elif name not in ("Adafactor", "CAME"):
+        args.append(f"betas={settings.beta1},{settings.beta2}")
+    if name == "Adafactor":
+        args += ["relative_step=False", "warmup_init=False"]
+        if not any(line.startswith("scale_parameter") for line in settings.optimizer_args):
+            args.append("scale_parameter=False")
+    theirs = {ours: kohya for kohya, ours in ARGUMENT_NAMES.items()} if name in ADAPTIVE else {}
+    for line in settings.optimizer_args:
+        key, _, value = (part.strip() for part in line.partition("="))
+        args.append(f"{theirs.get(key, key)}={value}")
+    found: dict[str, Any] = {
+        "optimizer_type": f"pytorch_optimizer.{name}" if name == "CAME" else name,
+        "optimizer_args": args,
+        "learning_rate": settings.unet_lr or settings.text_lr,
+        "unet_lr": settings.unet_lr,
+        "text_encoder_lr": [settings.text_lr],
+        "lr_scheduler": settings.lr_scheduler,
+    }
+    for rate, switch in ((settings.text_lr, "unet"), (settings.unet_lr, "text_encoder")):
+        if not rate:
+            found[f"network_train_{switch}_only"] = True
+    warmup = _warmup(recipe)
+    return {**found, "lr_warmup_steps": warmup} if warmup else found
+
+
+def _warmup(recipe: Recipe) -> int | float:
+    """Steps, or a share of the run; epochs become a share where the run's length is known in epochs."""
+    span, amount = parse_span(recipe.optimizer.warmup), recipe.amount
+    if recipe.optimizer.lr_scheduler == "constant" or (span.unit == "epochs" and amount.max_train_steps):
+        return 0
+    if span.unit == "steps":
+        return round(span.amount)
+    return span.amount if span.unit == "share" else min(1.0, span.amount / amount.epochs)
+
+
+def _noise(recipe: Recipe) -> dict[str, Any]:
+    noise, found = recipe.noise, dict[str, Any]()
+    if noise.expected_prediction == "v":
+        found["v_parameterization"] = True
+    if noise.timestep_sampling != "uniform" or noise.flow_shift:
+        found |= {"timestep_sampling": "sigma", "weighting_scheme": noise.timestep_sampling}
+    if noise.flow_shift:
+        found["discrete_flow_shift"] = noise.flow_shift
+    return found
+
+
+def _saving(recipe: Recipe, prompts_file: str) -> dict[str, Any]:
+    saving = recipe.saving
+    found = _every("save_every", saving.save_every)
+    every, last = found.get("save_every_n_steps", 0), saving.keep_last
+    if last and every:
+        # sd-scripts keeps what was saved in the last N steps, and the one before.
+        found["save_last_n_steps"] = (last - 1) * every or every - 1
+    elif last:
+        found["save_last_n_epochs"] = last
+    if saving.validation_share or saving.validate_every != "1 epoch":
+        found |= _every("validate_every", saving.validate_every)
+    if prompts_file and saving.sample_prompts:
+        found |= {**_every("sample_every", saving.sample_every), "sample_prompts": prompts_file}
+    if recipe.compute.precision in PRECISIONS.values():
+        found["mixed_precision"] = {ours: theirs for theirs, ours in PRECISIONS.items()}[recipe.compute.precision]
+    return found
+
+
+def _every(name: str, text: str) -> dict[str, Any]:
+    span = parse_span(text)
+    count = round(span.amount)
+    return {f"{name}_n_{span.unit}": count} if span.unit != "share" and count else {}
+
+
+def _subset(subset: Subset, masked_loss: bool) -> dict[str, Any]:
+    found: dict[str, Any] = {"image_dir": str(subset.folder), "num_repeats": subset.repeats}
+    if subset.is_reg:
+        found["is_reg"] = True
+    if subset.mask_folder:
+        found["conditioning_data_dir"] = str(subset.mask_folder)
+    elif masked_loss:
+        found["alpha_mask"] = True
+    for name in ("caption_extension", "class_tokens", "caption_prefix", "caption_suffix"):
+        if getattr(subset, name):
+            found[name] = getattr(subset, name)
+    return found

@@ -1,0 +1,162 @@
+"""LyCORIS's modules as adapters: LoHa, LoKr, DoRA and the rest, built one by one on loaded layers.
+
+Built directly, not by `create_lycoris`, which keeps its preset in class attributes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .adapters import copy_into
+from .errors import KilnError
+from .groups import Network
+from .ports import Layer
+
+# Rows: LyCORIS's module and class; whether `bypass_mode` (adding to the output) is exact for it.
+_CLASSES = {
+    "LoRA": ("locon", "LoConModule", True),
+    "LoHa": ("loha", "LohaModule", True),
+    "LoKr": ("lokr", "LokrModule", True),
+    "DyLoRA": ("dylora", "DyLoraModule", False),
+    "GLoRA": ("glora", "GLoRAModule", True),
+    "OFT": ("diag_oft", "DiagOFTModule", False),
+    "BOFT": ("boft", "ButterflyOFTModule", False),
+}
+
+
+class Lycoris:
+    """One layer's LyCORIS module."""
+
+    def __init__(self, layer: Layer, rank: int, alpha: float, generator: torch.Generator, settings: Network) -> None:
+        self.layer, self.rank, self.alpha = layer, rank, alpha
+        weight = layer.module.weight
+        assert isinstance(weight, Tensor)
+        kind = _class(settings.network_type)
+        options: dict[str, Any] = {
+            "dropout": settings.network_dropout,
+            "rank_dropout": settings.rank_dropout,
+            "module_dropout": settings.module_dropout,
+            "use_tucker": settings.use_tucker,
+        }
+        if settings.dora:
+            options["weight_decompose"] = True
+        if settings.network_type == "LoKr":
+            options["factor"] = settings.lokr_factor
+        if settings.network_type in ("OFT", "BOFT"):
+            options["constraint"] = settings.constraint
+        if settings.network_type == "DyLoRA":
+            # One rank after another, so that every smaller rank is a LoRA too.
+            options["block_size"] = 1
+        if not weight.dtype.is_floating_point or weight.dtype.itemsize == 1:
+            if settings.dora or not _CLASSES[settings.network_type][2]:
+                what = "DoRA" if settings.dora else settings.network_type
+                raise KilnError(
+                    f"{what} needs the base's weights themselves, and {layer.key} is loaded as {weight.dtype}; "
+                    "load the model in 16 bits, or use LoRA, LoHa or LoKr."
+                )
+            options["bypass_mode"] = True
+        # LyCORIS draws its first values from the global generator.
+        with torch.random.fork_rng(devices=[]):
+            # The CPU's alone: `torch.manual_seed` would move the GPU's too.
+            torch.default_generator.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+            module = kind(layer.key, layer.module, 1.0, rank, alpha, **options)
+        if settings.network_type == "DyLoRA":
+            module.get_random_rank_weight = partial(_drawn_ranks, module)
+        self.module = module.to(weight.device).float().train().requires_grad_()
+        self._fast = tuple(p for p in self.parameters if not p.any())
+        self._before: Any = None
+
+    @property
+    def parameters(self) -> tuple[Tensor, ...]:
+        return tuple(self.module.parameters())
+
+    @property
+    def fast(self) -> tuple[Tensor, ...]:
+        return self._fast
+
+    def attach(self) -> None:
+        """Let the layer run through this module."""
+        self._before = self.layer.module.__dict__.get("forward")
+        self.module.apply_to()
+
+    def detach(self) -> None:
+        """Give the layer its own forward back."""
+        self.module.restore()
+        self.layer.module.__dict__.pop("forward", None)
+        if self._before is not None:
+            self.layer.module.forward = self._before
+
+    def state(self) -> dict[str, Tensor]:
+        """LyCORIS's keys, fp32 copies on the CPU; alpha is always there."""
+        found = {f"{self.layer.key}.{name}": _copy(value) for name, value in self.module.state_dict().items()}
+        found.setdefault(f"{self.layer.key}.alpha", torch.tensor(float(self.alpha)))
+        return found
+
+    @torch.no_grad()
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """The way back. Raises `KilnError` for a file of another kind of network."""
+        key = self.layer.key
+        if not hasattr(self.module, "up_list"):
+            for name, mine in self.module.named_parameters():
+                copy_into(mine, tensors, f"{key}.{name}")
+            return
+        # DyLoRA holds each rank by itself, and its files are plain LoRAs.
+        flat = {name: value.flatten(1) for name, value in tensors.items() if name.startswith(f"{key}.lora_")}
+        for name, ranks, axis in (("down", self.module.down_list, 0), ("up", self.module.up_list, 1)):
+            whole = torch.cat(list(ranks), axis)
+            copy_into(whole, flat, f"{key}.lora_{name}.weight")
+            for one, values in zip(ranks, whole.split(1, axis), strict=True):
+                one.copy_(values)
+
+    @torch.no_grad()
+    def limit_norm(self, limit: float) -> bool:
+        """LyCORIS's own `apply_max_norm`, where the module has one."""
+        # At rest, where no rank dropout draws.
+        self.learn(False)
+        scaled, _ = self.module.apply_max_norm(limit)
+        self.learn(True)
+        factor = getattr(self.module, "scalar", None)
+        if scaled and factor is not None:
+            # Some modules keep the scale apart, where neither a saved state nor an average would find it.
+            folded = {name: value.clone() for name, value in self.module.state_dict().items()}
+            for name, mine in self.module.named_parameters():
+                mine.copy_(folded[name])
+            factor.fill_(1)
+        return bool(scaled)
+
+    def learn(self, on: bool) -> None:
+        """Whether dropouts act, and DyLoRA trains fewer ranks than it has."""
+        self.module.train(on)
+
+
+def _class(name: str) -> Any:
+    # Slow to import, and needed only here.
+    try:
+        from importlib import import_module
+
+        module, kind, _ = _CLASSES[name]
+        return getattr(import_module(f"lycoris.modules.{module}"), kind)
+    except ImportError as error:
+        raise KilnError(
+            f"{name} needs the package lycoris-lora, which is not installed ({error}); "
+            "run `pip install -r requirements.txt` in the pack's folder, or use network_type LoRA."
+        ) from error
+
+
+def _drawn_ranks(module: Any) -> Any:
+    """DyLoRA's factors up to a random rank, at rest of all ranks.
+
+    LyCORIS draws from Python's own generator, which nothing here seeds or gives back.
+    """
+    last = module.block_count - 1
+    drawn = int(torch.randint(last + 1, ())) if module.training else last
+    return module.get_weight(drawn * module.block_size)
+
+
+def _copy(value: Tensor) -> Tensor:
+    return value.detach().float().cpu().clone()

@@ -1,0 +1,190 @@
+"""Before the first step: what will happen, what it will take, and what cannot be right."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..dataset.values import Dataset
+from . import objective
+from .blocks import block_weights
+from .captions import varies
+from .errors import KilnError
+from .network import Placed
+from .optim import ADAPTIVE, NEEDS_CUDA
+from .plan import Plan
+from .ports import Model
+from .recipe import Recipe
+from .spans import parse_span
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preflight:
+    """What a run will do. `notes` say what contradicting settings were resolved to, and what looks wrong."""
+
+    images: int
+    regularisation_images: int
+    held_out_images: int
+    seen_an_epoch: int
+    buckets: dict[str, int]
+    """Repeated images by size, as `832x1216`."""
+    epochs: int
+    steps_an_epoch: int
+    steps: int
+    parameters: int
+    layers: int
+    prediction: str
+    missing_captions: tuple[str, ...]
+    memory_bytes: int
+    """Weights, adapters and optimizer; and what one step really took, where it was tried."""
+    seconds_a_step: float
+    """Of a step that was tried on the largest size; 0 when none was."""
+    notes: tuple[str, ...]
+
+    @property
+    def seconds(self) -> float:
+        """The whole run's, 0 when no step was tried."""
+        return self.seconds_a_step * self.steps
+
+    def text(self) -> str:
+        """A page of words for the log and the node."""
+        sizes = ", ".join(f"{size}: {count}" for size, count in self.buckets.items())
+        lines = [
+            f"{self.images} images, {self.regularisation_images} for regularisation, {self.held_out_images} held out; "
+            f"{self.seen_an_epoch} seen an epoch ({sizes})",
+            f"{self.steps} updates: {self.epochs} epochs of {self.steps_an_epoch}",
+            f"{self.parameters:,} trainable parameters on {self.layers} layers; the model predicts {self.prediction}",
+            f"about {self.memory_bytes / 2**30:.2f} GiB"
+            + (f", {self.seconds:.0f} s ({self.seconds_a_step:.2f} s a step)" if self.seconds_a_step else ""),
+        ]
+        if self.missing_captions:
+            some = ", ".join(self.missing_captions[:5])
+            lines.append(f"{len(self.missing_captions)} images have no caption: {some}")
+        return "\n".join([*lines, *self.notes])
+
+    def save(self, folder: Path) -> None:
+        """Write `preflight.json`."""
+        content = {**dataclasses.asdict(self), "seconds": self.seconds, "text": self.text()}
+        text = json.dumps(content, indent=2, ensure_ascii=False)
+        (folder / "preflight.json").write_text(text, encoding="utf-8")
+
+
+def look_ahead(
+    model: Model, dataset: Dataset, recipe: Recipe, plan: Plan, placed: Sequence[Placed], seconds_a_step: float
+) -> Preflight:
+    """Everything that is known before the first step."""
+    parameters = sum(p.numel() for one in placed for p in one.adapter.parameters)
+    regular = sum(record.is_reg for record in plan.records)
+    # fp32 weights, their gradients, and two moments in fp32 or in 8 bits.
+    a_parameter = 10 if recipe.optimizer.optimizer_type in NEEDS_CUDA else 16
+    estimate = model.traits().weight_bytes + parameters * a_parameter
+    return Preflight(
+        images=len(plan.records) - regular - len(plan.held_out),
+        regularisation_images=regular,
+        held_out_images=len(plan.held_out),
+        seen_an_epoch=sum(plan.repeats),
+        buckets={f"{size[0]}x{size[1]}": count for size, count in sorted(plan.images().items())},
+        epochs=plan.epochs,
+        steps_an_epoch=plan.steps_an_epoch,
+        steps=plan.steps,
+        parameters=parameters,
+        layers=len(placed),
+        prediction=objective.prediction(model.schedule),
+        missing_captions=tuple(record.image.name for record in dataset if not record.caption and not record.is_reg),
+        memory_bytes=max(estimate, model.memory() if seconds_a_step else 0),
+        seconds_a_step=seconds_a_step,
+        notes=tuple(check(recipe, model, plan)),
+    )
+
+
+def check(recipe: Recipe, model: Model, plan: Plan) -> list[str]:
+    """Settings that contradict each other or this model: those that mean nothing are noted.
+
+    Raises `KilnError` for those that would train something else than was asked for.
+    """
+    traits, kind = model.traits(), objective.prediction(model.schedule)
+    optimizer, noise, notes = recipe.optimizer, recipe.noise, list[str]()
+    if noise.expected_prediction not in ("any", kind):
+        raise KilnError(
+            f"expected_prediction is {noise.expected_prediction!r}, and this model predicts {kind}; load the right "
+            "checkpoint, or put core's ModelSamplingDiscrete in front with the right sampling, zsnr included."
+        )
+    if optimizer.optimizer_type in NEEDS_CUDA and traits.device != "cuda":
+        raise KilnError(
+            f"{optimizer.optimizer_type} needs an NVIDIA GPU, and the model is on {traits.device}; "
+            f"choose {optimizer.optimizer_type.removeprefix('Paged').removesuffix('8bit')}."
+        )
+    if recipe.captions.clip_skip > 1 and not traits.clip_layers:
+        raise KilnError(
+            f"clip_skip is {recipe.captions.clip_skip}, and this model's text encoder is not CLIP; set it to 1."
+        )
+    if recipe.captions.clip_skip > max(1, traits.clip_layers):
+        raise KilnError(f"clip_skip is {recipe.captions.clip_skip}, and CLIP has {traits.clip_layers} layers here.")
+    if recipe.compute.precision == "fp16" and traits.device == "cpu":
+        raise KilnError("precision is fp16, which a CPU computes slowly and overflows in; choose bf16 or fp32.")
+    block_weights(recipe.blocks, model.blocks())
+    stop = parse_span(optimizer.stop_text_at)
+    stops = stop.amount and stop.steps(steps=plan.steps, steps_an_epoch=plan.steps_an_epoch) < plan.steps
+    if stops and optimizer.text_lr and not optimizer.unet_lr:
+        raise KilnError(
+            f"stop_text_at is {optimizer.stop_text_at}, and with unet_lr 0 nothing would learn from there on; "
+            "set it to 0, or train less."
+        )
+    if stop.amount and not optimizer.text_lr:
+        notes.append(f"stop_text_at {optimizer.stop_text_at} means nothing: text_lr is 0.")
+    notes += _dropouts(recipe)
+    if kind != "flow":
+        if noise.flow_shift:
+            notes.append(f"flow_shift {noise.flow_shift:g} means nothing here: the model predicts {kind}.")
+        if noise.timestep_sampling != "uniform":
+            notes.append(
+                f"timestep_sampling {noise.timestep_sampling} is made for flow models; this one predicts {kind}."
+            )
+    if recipe.loss.scale_v_pred_loss and kind != "v":
+        notes.append(f"scale_v_pred_loss means nothing here: the model predicts {kind}.")
+    if recipe.loss.min_snr_gamma and kind == "flow":
+        notes.append(
+            "min_snr_gamma was made for noise and v prediction; on a flow model it favours low noise strongly."
+        )
+    if optimizer.optimizer_type in ADAPTIVE and max(optimizer.unet_lr, optimizer.text_lr) < 0.1:
+        notes.append(f"{optimizer.optimizer_type} finds the rate itself; unet_lr and text_lr are usually 1.")
+    if optimizer.optimizer_type == "AdamWScheduleFree" and optimizer.lr_scheduler not in (
+        "constant",
+        "constant_with_warmup",
+    ):
+        notes.append(f"AdamWScheduleFree makes its own schedule; {optimizer.lr_scheduler} acts on top of it.")
+    if parse_span(optimizer.warmup).amount and optimizer.lr_scheduler == "constant":
+        notes.append(f"warmup {optimizer.warmup} means nothing with constant; choose constant_with_warmup.")
+    if recipe.captions.caption_variants and optimizer.text_lr:
+        notes.append("caption_variants keeps captions few; the text encoder learns, so each is still encoded anew.")
+    if recipe.captions.caption_variants and not varies(recipe.captions):
+        notes.append("caption_variants means nothing: captions neither shuffle nor drop anything.")
+    if recipe.buckets.random_crop and recipe.saving.validation_share:
+        notes.append("Held-out images are tested at their centre crop.")
+    most = max(plan.images().values(), default=0)
+    if recipe.amount.batch_size > most:
+        notes.append(f"batch_size is {recipe.amount.batch_size}; no bucket has more than {most} images an epoch.")
+    return notes
+
+
+def report_of(folder: Path) -> str:
+    """The words that a run's preflight left in its folder; empty for a run without."""
+    try:
+        found: str = json.loads((folder / "preflight.json").read_text(encoding="utf-8"))["text"]
+    except (OSError, ValueError, KeyError):
+        return ""
+    return found
+
+
+def _dropouts(recipe: Recipe) -> list[str]:
+    """LyCORIS's modules, as they are trained here, have not all of kohya's dropouts."""
+    network = recipe.network
+    if network.network_type == "LoRA" and not network.dora and not network.use_tucker:
+        return []
+    nothing = ["network_dropout"] if network.network_dropout else []
+    if network.rank_dropout and network.network_type in ("DyLoRA", "GLoRA", "BOFT"):
+        nothing.append("rank_dropout")
+    return [f"{name} means nothing with this kind of network; leave it at 0." for name in nothing]

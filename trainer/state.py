@@ -1,0 +1,103 @@
+"""What a run needs to go on after a stop, in one file that is whole or not there."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .errors import KilnError
+from .network import Placed
+
+FILE = "state.pt"
+_CONTENT = {"step", "weights", "optimizer", "schedule", "average", "counts"}
+
+
+def save_state(
+    folder: Path,
+    *,
+    step: int,
+    placed: Sequence[Placed],
+    optimizer: torch.optim.Optimizer,
+    schedule: Any,
+    average: Average | None,
+    counts: dict[str, float],
+) -> None:
+    """Write everything that changes from step to step. Random streams need no place: they follow from the step.
+
+    Raises `KilnError` when the disk refuses; the older state stays.
+    """
+    content = {
+        "step": step,
+        "weights": [p.detach().cpu() for one in placed for p in one.adapter.parameters],
+        "optimizer": optimizer.state_dict(),
+        "schedule": schedule.state_dict(),
+        "average": average.shadow if average else None,
+        "counts": counts,
+    }
+    partial = folder / f"{FILE}.partial"
+    try:
+        torch.save(content, partial)
+        partial.replace(folder / FILE)
+    except (OSError, RuntimeError) as error:
+        # PyTorch's writer raises RuntimeError on a full disk.
+        partial.unlink(missing_ok=True)
+        raise KilnError(
+            f"The state of step {step} could not be written to {folder}: {error}. Free space and queue the graph "
+            "again; it goes on from the last whole state."
+        ) from error
+
+
+def load_state(folder: Path) -> dict[str, Any] | None:
+    """The last whole state, or None when there is none that can be read."""
+    try:
+        found: dict[str, Any] = torch.load(folder / FILE, weights_only=True, map_location="cpu")
+    except (OSError, RuntimeError, EOFError, ValueError, LookupError, pickle.UnpicklingError):
+        return None
+    return found if isinstance(found, dict) and found.keys() == _CONTENT else None
+
+
+@torch.no_grad()
+def restore(
+    state: dict[str, Any],
+    placed: Sequence[Placed],
+    optimizer: torch.optim.Optimizer,
+    schedule: Any,
+    average: Average | None,
+) -> None:
+    """Put a state back into freshly made parts of the same recipe."""
+    parameters = [p for one in placed for p in one.adapter.parameters]
+    for parameter, value in zip(parameters, state["weights"], strict=True):
+        parameter.copy_(value)
+    optimizer.load_state_dict(state["optimizer"])
+    schedule.load_state_dict(state["schedule"])
+    if average is not None:
+        for mine, saved in zip(average.shadow, state["average"], strict=True):
+            mine.copy_(saved)
+
+
+class Average:
+    """Exponential moving average of the adapters' weights; what is saved when the recipe asks for it."""
+
+    def __init__(self, placed: Sequence[Placed], decay: float) -> None:
+        self._parameters: list[Tensor] = [p for one in placed for p in one.adapter.parameters]
+        self.shadow = [p.detach().clone() for p in self._parameters]
+        self._decay = decay
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        """After update number `step`; the first steps count more, as in the usual warmup (1 + n) / (10 + n)."""
+        decay = min(self._decay, (1 + step) / (10 + step))
+        torch._foreach_lerp_(self.shadow, [p.detach() for p in self._parameters], 1 - decay)
+
+    @torch.no_grad()
+    def swap(self) -> None:
+        """Exchange the averaged and the live weights; a second call undoes the first."""
+        for parameter, shadow in zip(self._parameters, self.shadow, strict=True):
+            live = parameter.detach().clone()
+            parameter.copy_(shadow)
+            shadow.copy_(live)
