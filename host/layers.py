@@ -21,7 +21,7 @@ def unet_layers(model: Any) -> list[Layer]:
     """Layers of a loaded diffusion model (`comfy.model_base.BaseModel`), in their order in the model."""
     names = _names(comfy.lora.model_lora_keys_unet(model, {}))
     prefer = _DIFFUSERS_PREFIXES if _is_sd1(model) else ()
-    is_unet = "model_channels" in model.model_config.unet_config
+    is_unet = _is_unet(model)
     layers = []
     for path, module in model.diffusion_model.named_modules():
         keys = [key for key in names.get(f"diffusion_model.{path}.weight", ()) if key.startswith("lora_unet_")]
@@ -42,7 +42,8 @@ def block_counts(model: Any) -> BlockCounts | None:
     network = model.diffusion_model
     if not hasattr(network, "input_blocks"):
         return None
-    middle = 1 if _is_sd1(model) else len(network.middle_block)
+    # KOALA's UNet has none.
+    middle = 1 if _is_sd1(model) else len(network.middle_block or ())
     return BlockCounts(down=len(network.input_blocks), mid=middle, up=len(network.output_blocks))
 
 
@@ -69,10 +70,14 @@ def text_layers(clip: Any) -> list[Layer]:
     return layers
 
 
+def _is_unet(model: Any) -> bool:
+    """Whether its layers go by a UNet's rules; Cosmos has channels too, but no residual blocks."""
+    return "num_res_blocks" in model.model_config.unet_config
+
+
 def _is_sd1(model: Any) -> bool:
     """SD1.x and SD2.x files use diffusers' names; SDXL's and everybody else's the native ones."""
-    config = model.model_config.unet_config
-    return "model_channels" in config and config.get("adm_in_channels") is None
+    return _is_unet(model) and model.model_config.unet_config.get("adm_in_channels") is None
 
 
 def _names(key_map: dict[str, Any]) -> dict[str, list[str]]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import comfy.clip_model
+import comfy.ldm.common_dit
 import comfy.model_management
 import comfy.sampler_helpers
 import comfy.samplers
@@ -19,6 +20,16 @@ from .marks import pixel_mark
 from .memory import in_use, weight_bytes
 from .precision import at_precision, recomputed
 from .sampling import Sampling, empty_latent, encode_prompt, sample
+
+# Layers whose input the host writes over afterwards, as in `x += attention(norm(x))`, by the class that they are in.
+_WRITTEN_OVER = {
+    "comfy.clip_model.CLIPLayer": ("layer_norm1", "layer_norm2"),
+    "comfy.ldm.flux.layers.DoubleStreamBlock": ("img_norm1", "img_norm2", "txt_norm1", "txt_norm2"),
+    "comfy.ldm.flux.layers.SingleStreamBlock": ("pre_norm",),
+    "comfy.ldm.lightricks.model.BasicTransformerBlock": ("attn2",),
+    "comfy.ldm.modules.diffusionmodules.mmdit.ContextProcessorBlock": ("norm1", "norm2"),
+    "comfy.ldm.wan.model.AdaLayerNorm": ("norm",),
+}
 
 
 class HostSchedule:
@@ -117,7 +128,7 @@ class HostModel:
         config = model.model_config.unet_config
         kind = type(model).__name__
         architecture, version = f"{kind.lower()}/lora", kind
-        if "model_channels" in config:
+        if "num_res_blocks" in config:
             xl = config.get("adm_in_channels") is not None
             architecture = "stable-diffusion-xl-v1-base/lora" if xl else "stable-diffusion-v1/lora"
             version = "sdxl_base_v1-0" if xl else "sd_v1"
@@ -174,7 +185,9 @@ class HostModel:
     def _model_conds(self, cond: Any, noise: Tensor) -> dict[str, Any]:
         converted = comfy.sampler_helpers.convert_cond([cond])
         model = self._patcher.model
-        comfy.samplers.encode_model_conds(model.extra_conds, converted, noise, noise.device, "positive")
+        # What the sampler gives beside these when nothing is inpainted; some families ask for it.
+        rest = {"latent_image": torch.zeros_like(noise), "denoise_mask": None, "seed": 0}
+        comfy.samplers.encode_model_conds(model.extra_conds, converted, noise, noise.device, "positive", **rest)
         found: dict[str, Any] = converted[0]["model_conds"]
         return {key: value.process_cond(batch_size=1, area=None) for key, value in found.items()}
 
@@ -202,10 +215,11 @@ def ordinary_tensors(network: nn.Module) -> Iterator[None]:
     replaced: list[tuple[dict[str, Any], str, Any]] = []
     try:
         for module in network.modules():
-            tables: tuple[dict[str, Any], ...] = (module._parameters, module._buffers)
+            # Position tables are sometimes plain attributes.
+            tables: tuple[dict[str, Any], ...] = (module._parameters, module._buffers, module.__dict__)
             for table in tables:
                 for name, tensor in table.items():
-                    if tensor is None or not (tensor.is_inference() or tensor.requires_grad):
+                    if not isinstance(tensor, Tensor) or not (tensor.is_inference() or tensor.requires_grad):
                         continue
                     replaced.append((table, name, tensor))
                     plain = _usable(tensor.detach())
@@ -227,17 +241,18 @@ def _usable(tensor: Tensor) -> Tensor:
 
 @contextlib.contextmanager
 def _no_in_place(network: nn.Module) -> Iterator[None]:
-    """The host's CLIP layers write `x += ...` over what backward needs; the norms get a copy instead."""
-    norms = [
-        norm
-        for module in network.modules()
-        if isinstance(module, comfy.clip_model.CLIPLayer)
-        for norm in (module.layer_norm1, module.layer_norm2)
-    ]
-    hooks = [norm.register_forward_pre_hook(lambda _module, inputs: (inputs[0].clone(),)) for norm in norms]
+    """Some of the host's blocks write over what backward needs; the layers that keep it get a copy instead."""
+    kinds = {module: f"{type(module).__module__}.{type(module).__name__}" for module in network.modules()}
+    layers = [getattr(module, name) for module, kind in kinds.items() for name in _WRITTEN_OVER.get(kind, ())]
+    hooks = [layer.register_forward_pre_hook(lambda _module, inputs: (inputs[0].clone(),)) for layer in layers]
+    # LTX-Video's blocks call this norm as a function, which no hook can reach.
+    norm = comfy.ldm.common_dit.rms_norm
     try:
+        if "comfy.ldm.lightricks.model.BasicTransformerBlock" in kinds.values():
+            comfy.ldm.common_dit.rms_norm = lambda x, *args, **kwargs: norm(x.clone(), *args, **kwargs)
         yield
     finally:
+        comfy.ldm.common_dit.rms_norm = norm
         for hook in hooks:
             hook.remove()
 

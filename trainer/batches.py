@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -50,7 +50,7 @@ class Batches:
     def __init__(self, plan: Plan, recipe: Recipe, store: LatentStore) -> None:
         self.plan, self.recipe, self.store = plan, recipe, store
 
-    def updates(self, first: int) -> Iterator[Update]:
+    def updates(self, first: int) -> Generator[Update, None, None]:
         """The run's updates from number `first` (counting from 1) on, each prepared while the last one is used."""
         jobs = ((step, epoch, rows, number) for step, epoch, rows, number in self._schedule() if step >= first)
         if not is_fixed(self.recipe.buckets):

@@ -205,7 +205,7 @@ def _look_ahead(trainer: _Trainer, dataset: Dataset) -> Preflight:
     for _ in range(2 if model.traits().device == "cuda" else 1):
         started = time.perf_counter()
         with _seeded(trainer, 0):
-            _losses(trainer, batch).mean().backward()
+            _backward(_losses(trainer, batch).mean())
         trainer.optimizer.zero_grad(set_to_none=True)
         model.memory()
         seconds = (time.perf_counter() - started) * plan.accumulation
@@ -266,10 +266,10 @@ def _step(trainer: _Trainer, update: Update) -> None:
     with _seeded(trainer, update.step):
         for batch in update.batches:
             loss = _losses(trainer, batch).sum() / images
-            (loss * trainer.scale).backward()
+            _backward(loss * trainer.scale)
             total = total + loss.detach()
-    if trainer.scale != 1:
-        torch._foreach_mul_([p.grad for p in trainer.parameters if p.grad is not None], 1 / trainer.scale)
+    if trainer.scale != 1 and (grads := [p.grad for p in trainer.parameters if p.grad is not None]):
+        torch._foreach_mul_(grads, 1 / trainer.scale)
     limit = trainer.recipe.optimizer.max_grad_norm or math.inf
     norm = torch.nn.utils.clip_grad_norm_(trainer.parameters, limit)
     used = rates(trainer.optimizer)
@@ -296,6 +296,12 @@ def _step(trainer: _Trainer, update: Update) -> None:
             f"{update.step}); what was saved so far is whole. Lower unet_lr and text_lr, or train in bf16 or fp32 "
             "instead of fp16; the same recipe would diverge again."
         )
+
+
+def _backward(loss: Tensor) -> None:
+    """Where module dropout has left out every adapter, there is nothing to go back to."""
+    if loss.requires_grad:
+        loss.backward()
 
 
 def _rescale(trainer: _Trainer, good: bool) -> None:

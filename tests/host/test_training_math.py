@@ -102,7 +102,7 @@ def test_a_saved_lora_loaded_by_core_does_what_the_attached_adapters_did(
 
     from lora_kiln.host.lora import lora_folder
     from lora_kiln.host.model import HostModel
-        from lora_kiln.trainer.formats import save_file
+    from lora_kiln.trainer.formats import save_file
     from lora_kiln.trainer.groups import Blocks, Network
     from lora_kiln.trainer.network import make_adapters
 

@@ -33,9 +33,9 @@ class Draw:
 
         self._torch, self._generator = torch, torch.Generator().manual_seed(seed)
 
-    def normal(self, *shape: int) -> Any:
-        """Unit noise."""
-        return self._torch.randn(shape, generator=self._generator)
+    def normal(self, *shape: int, scale: float = 1.0) -> Any:
+        """Noise."""
+        return self._torch.randn(shape, generator=self._generator) * scale
 
     def ones(self, *shape: int) -> Any:
         """A mask that hides nothing, in whole numbers as tokenizers give it."""

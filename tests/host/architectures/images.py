@@ -171,7 +171,7 @@ OMNIGEN = {
 QWEN = {
     "image_model": "qwen_image",
     "in_channels": 64,
-    "num_layers": 1,
+    "num_layers": 2,
     "attention_head_dim": 16,
     "num_attention_heads": 2,
     "joint_attention_dim": 32,
@@ -234,7 +234,10 @@ FAMILIES = (
     ),
     _made(
         "Omnigen2", "OmniGen2", OMNIGEN, "layers_0_attn_to_q",
-        extra=lambda draw: {"reference_latents": [draw.normal(1, 16, 8, 8)]},
+        extra=lambda draw: {"attention_mask": draw.ones(1, 7), "reference_latents": [draw.normal(1, 16, 8, 8)]},
     ),
-    _made("QwenImage", "Qwen-Image", QWEN, "transformer_blocks_0_attn_to_q", kind="FLUX", latent=(16, 1, 8, 8)),
+    _made(
+        "QwenImage", "Qwen-Image", QWEN, "transformer_blocks_0_attn_to_q", kind="FLUX", latent=(16, 1, 8, 8),
+        idle=("*_1_attn_add_q_proj", "*_1_attn_to_add_out", "*_1_txt_mlp_net_*"),
+    ),
 )  # fmt: skip

@@ -56,7 +56,9 @@ def _seconds(draw: Draw) -> dict[str, Any]:
     }
     clocks = ("seconds_start", "seconds_total")
     return {
-        f"conditioner.conditioners.{c}.{name}": draw.normal(*shape) for c in clocks for name, shape in shapes.items()
+        f"conditioner.conditioners.{c}.{name}": draw.normal(*shape, scale=1 / 16)
+        for c in clocks
+        for name, shape in shapes.items()
     }
 
 
@@ -77,7 +79,8 @@ FAMILIES = (
         host="ACEStep", title="ACE-Step", network=ACE, latent=(8, 16, 8), text=(7, 32), kind="FLOW",
         key="lora_unet_transformer_blocks_0_attn_to_q",
         extra=lambda draw: {"conditioning_lyrics": draw.tokens(1, 5, below=16)},
-        idle=("lora_unet_speaker_embedder", "lora_unet_projectors_*"), note=NO_PICTURES,
+        idle=("lora_unet_speaker_embedder", "lora_unet_projectors_*", "*_cross_attn_add_*", "*_cross_attn_to_add_out"),
+        note=NO_PICTURES,
     ),
     _mesh("Hunyuan3Dv2", "Hunyuan3D 2.0"),
     _mesh("Hunyuan3Dv2mini", "Hunyuan3D 2 mini"),

@@ -128,9 +128,8 @@ class Silent:
 
 def run(family: Family, folder: Path) -> Outcome:
     """Build, train, save, load; under inference mode, as prompts run."""
-    with torch.inference_mode():
-        draw = conditioning(family)
-        latent, cond = draw
+    with torch.inference_mode(), _one_thread():
+        latent, cond = conditioning(family)
         patcher = build(family)
         model = patcher.model
         still = Still(patcher, latent, cond)
@@ -238,6 +237,17 @@ def _forwards(model: nn.Module) -> set[str]:
 
 def _changed(model: nn.Module, weights: dict[str, Tensor]) -> list[str]:
     return [name for name, tensor in model.state_dict().items() if not torch.equal(tensor, weights[name])]
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """More of them wait for each other longer than such small networks take."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextlib.contextmanager

@@ -29,7 +29,7 @@ def dataset(tmp_path: Path) -> Dataset:
     """Seven pictures of three shapes; the last is for regularisation, the first has a mask."""
     draw, records = np.random.default_rng(0), []
     Image.new("L", (80, 64), 128).save(tmp_path / "mask.png")
-    for i, size in enumerate([(80, 64), (64, 64), (64, 128), (70, 140), (64, 64), (90, 70), (64, 66)]):
+    for i, size in enumerate([(80, 64), (64, 64), (64, 128), (70, 140), (64, 64), (140, 70), (64, 66)]):
         file = tmp_path / f"{i}.png"
         Image.fromarray(draw.integers(0, 255, (size[1], size[0], 3), dtype=np.uint8)).save(file)
         records.append(Record(image=file, size=size, tags=(*TAGS, f"n{i}"), is_reg=i == 6, weight=1 + i / 10))
@@ -41,7 +41,15 @@ def dataset(tmp_path: Path) -> Dataset:
 def batches(dataset: Dataset, tmp_path: Path) -> Callable[..., Batches]:
     def make(**settings: Any) -> Batches:
         recipe = Recipe().with_settings(
-            **{"resolution": 64, "min_bucket": 64, "max_bucket": 128, "batch_size": 2, "epochs": 3, **settings}
+            **{
+                "resolution": 96,
+                "bucket_step": 32,
+                "min_bucket": 64,
+                "max_bucket": 128,
+                "batch_size": 2,
+                "epochs": 3,
+                **settings,
+            }
         )
         store = LatentStore(tmp_path / "latents", "mark", lambda p: p.permute(0, 3, 1, 2)[:, :, ::8, ::8])
         return Batches(make_plan(dataset, recipe), recipe, store)

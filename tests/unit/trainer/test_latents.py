@@ -237,7 +237,12 @@ def test_two_runs_share_their_latents(pictures: Any, small_recipe: Any, train: A
     def counted() -> Any:
         model = fake_model()
         encode = model.encode_pixels
-        model.encode_pixels = lambda pixels: calls.append(1) or encode(pixels)
+
+        def counting(pixels: Tensor) -> Tensor:
+            calls.append(1)
+            return torch.as_tensor(encode(pixels))
+
+        model.encode_pixels = counting
         return model
 
     train(dataset, small_recipe(), "first", model=counted())

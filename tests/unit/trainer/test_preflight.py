@@ -17,10 +17,13 @@ from lora_kiln.trainer import loop
 from lora_kiln.trainer.errors import KilnError
 from lora_kiln.trainer.formats import load_file
 from lora_kiln.trainer.ports import ModelTraits
-from lora_kiln.trainer.preflight import Preflight
+from lora_kiln.trainer.preflight import Preflight, report_of
 from lora_kiln.trainer.recipe import Recipe
 
 Pictures = Callable[..., Dataset]
+
+SIZES = {"resolution": 96, "bucket_step": 32, "max_bucket": 128}
+"""Room for pictures of 96 x 96 and of 128 x 64."""
 
 
 @pytest.fixture
@@ -49,9 +52,7 @@ def mixed(pictures: Pictures) -> Dataset:
 def test_the_numbers_are_those_of_the_run_that_follows(
     ahead: Any, mixed: Dataset, small_recipe: Any, train: Any, fake_reporter: Any
 ) -> None:
-    recipe = small_recipe(epochs=3, batch=2).with_settings(
-        max_bucket=128, accumulation=2, validation_share=0.2, save_every="1 epoch"
-    )
+    recipe = small_recipe(epochs=3, batch=2).with_settings(**SIZES, accumulation=2, validation_share=0.2)
     found: Preflight = ahead(mixed, recipe)
     reporter = fake_reporter()
     run = train(mixed, recipe, reporter=reporter)
@@ -69,16 +70,18 @@ def test_the_numbers_are_those_of_the_run_that_follows(
     assert found.seconds == found.seconds_a_step * found.steps > 0
     written = json.loads((run.folder / "preflight.json").read_text(encoding="utf-8"))
     same = {key for key, value in dataclasses.asdict(found).items() if json.loads(json.dumps(value)) == written[key]}
-    assert set(written) - same == {"seconds_a_step", "seconds"}
+    assert set(written) - same == {"seconds_a_step", "seconds", "text"}
+    assert report_of(run.folder) == reporter.notes[0]
+    assert report_of(run.folder / "nowhere") == ""
 
 
 def test_the_page_of_words_has_the_numbers(ahead: Any, mixed: Dataset, small_recipe: Any, fake_reporter: Any) -> None:
     reporter = fake_reporter()
-    recipe = small_recipe(epochs=3).with_settings(max_bucket=128, warmup="5 %")
+    recipe = small_recipe(epochs=3).with_settings(**SIZES, warmup="5 %")
     found = ahead(mixed, recipe, reporter=reporter)
     assert reporter.notes == [found.text()]
     for words in (
-        "5 images, 1 for regularisation, 0 held out; 18 seen an epoch (64x64: 17, 128x64: 1)",
+        "5 images, 1 for regularisation, 0 held out; 18 seen an epoch (96x96: 17, 128x64: 1)",
         "30 updates: 3 epochs of 10",
         f"{found.parameters:,} trainable parameters on 3 layers; the model predicts epsilon",
         "2 images have no caption: navy.png, cyan.png",
@@ -113,9 +116,10 @@ def test_one_step_is_tried_on_the_largest_size_with_as_many_images_as_there_will
         return torch.as_tensor(denoise(x_t, *rest))
 
     model.denoise = watched
-    ahead(mixed, small_recipe(batch=4).with_settings(max_bucket=128), model=model)
-    ahead(mixed, small_recipe(batch=4), model=model)
-    assert shapes == [(1, 4, 8, 16), (4, 4, 8, 8)]
+    ahead(mixed, small_recipe(batch=4).with_settings(**SIZES, bucket_no_upscale=True), model=model)
+    ahead(mixed, small_recipe(batch=4).with_settings(**SIZES), model=model)
+    # At their own sizes the only wide picture is the largest.
+    assert shapes == [(1, 4, 8, 16), (4, 4, 12, 12)]
 
 
 class Flow:

@@ -107,7 +107,7 @@ def test_starting_again_leaves_nothing_of_the_try_before(tmp_path: Path) -> None
     write_run(tmp_path / "cat", "A", finish=False).log(step=1, loss=0.5)
     again = RunFolder(tmp_path / "cat", "cat", "A", Dataset())
     again.start(Recipe(), 0)
-    assert sorted(file.name for file in (tmp_path / "cat").iterdir()) == ["recipe.json", "run.json"]
+    assert sorted(file.name for file in (tmp_path / "cat").iterdir()) == ["metrics.jsonl", "recipe.json", "run.json"]
     assert read_losses(tmp_path / "cat") == []
 
 

@@ -285,7 +285,7 @@ def test_samples_are_painted_of_each_prompt_by_its_own_seed(
     seeds = [values.pop("seed") for _, values in asked]
     assert seeds[:2] == seeds[2:]
     assert seeds[0] != seeds[1]
-    assert all(values == {"width": 64, "height": 64, "steps": 7, "cfg": 3.5} for _, values in asked)
+    assert all(values == {"width": 64, "height": 64, "steps": 7, "cfg": 3.5, "clip_skip": 1} for _, values in asked)
 
 
 def test_a_loss_that_explodes_is_told(
@@ -294,7 +294,7 @@ def test_a_loss_that_explodes_is_told(
     model, reporter = fake_model(), fake_reporter()
     denoise = model.denoise
     # The first call is the preflight's, the sixth that of step 5.
-    model.denoise = lambda x, *rest: denoise(x, *rest) * (100 if model.calls == 5 else 1)
+    model.denoise = lambda x, *rest: denoise(x, *rest) * (100 if model.calls == 6 else 1)
     train(pictures(*FOUR), recipe_of(**STILL), model=model, reporter=reporter)
     told = [note for note in reporter.notes if "times what it was before" in note]
     assert len(told) == 1

@@ -219,3 +219,19 @@ def test_the_scale_goes_on_with_a_run(
     state = load_state(folder("run").folder)
     assert state is not None
     assert (state["counts"]["scale"], state["counts"]["good_steps"]) == (loop.FIRST_SCALE / 4, 3)
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_a_step_in_which_every_adapter_is_left_out_moves_nothing(
+    fake_model: Any, fake_reporter: Any, pictures: Pictures, small_recipe: Recipes, train: Train, half: bool
+) -> None:
+    reporter = fake_reporter()
+    recipe = small_recipe(epochs=25).with_settings(module_dropout=0.7, weight_decay=0.0)
+    model = halved(fake_model) if half else fake_model()
+    run = train(pictures("red"), recipe, model=model, reporter=reporter)
+    without = [step.step for step in reporter.steps if step.grad_norm == 0]
+    assert 3 < len(without) < 22
+    saved = {one.step: load_file(one.file)[0] for one in run.checkpoints}
+    first = next(step for step in without if step > 1)
+    # Adam goes on by its momentum where there is a gradient of 0, and leaves alone what has none.
+    assert all(torch.equal(value, saved[first - 1][key]) for key, value in saved[first].items())
