@@ -73,7 +73,7 @@ FAMILIES = (
     Family(
         host="StableAudio", title="Stable Audio Open", network=AUDIO, latent=(64, 16), text=(7, 768),
         kind="V_PREDICTION_CONTINUOUS", key="lora_unet_transformer_layers_0_self_attn_to_qkv", markers=_seconds,
-        note=NO_PICTURES,
+        rate=2e-3, note=NO_PICTURES,
     ),
     Family(
         host="ACEStep", title="ACE-Step", network=ACE, latent=(8, 16, 8), text=(7, 32), kind="FLOW",

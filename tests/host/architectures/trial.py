@@ -33,15 +33,6 @@ from .family import Draw, Family
 STEPS = 8
 # The middle of the schedule, so that one loss can be compared with the next.
 LEAST, MOST = 400, 600
-RECIPE = Recipe(
-    amount=Amount(epochs=STEPS),
-    seed=1,
-    network=Network(dim=4, alpha=4.0, conv_dim=4, conv_alpha=4.0),
-    optimizer=Optimizer(unet_lr=2e-2, text_lr=0.0, lr_scheduler="constant"),
-    buckets=Buckets(resolution=64, bucket_step=64, min_bucket=64, max_bucket=64),
-    noise=Noise(min_timestep=LEAST, max_timestep=MOST),
-    saving=Saving(save_every=f"{STEPS} steps"),
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +127,7 @@ def run(family: Family, folder: Path) -> Outcome:
         weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
         forwards = _forwards(model)
         before = loss(still)
-        saved = _trained(still, folder)
+        saved = _trained(still, recipe(family), folder)
         harmed = [*_changed(model, weights), *sorted(_forwards(model) ^ forwards)]
         tensors, _ = load_file(saved)
         keys = tuple(sorted({name.rpartition(".lora_")[0] or name.removesuffix(".alpha") for name in tensors}))
@@ -202,15 +193,26 @@ def loss(model: Still) -> float:
     return total / 2
 
 
-def _trained(model: Still, folder: Path) -> Path:
+def recipe(family: Family) -> Recipe:
+    """A few steps at a constant rate, convolutions included."""
+    return Recipe(
+        amount=Amount(epochs=STEPS),
+        seed=1,
+        network=Network(dim=4, alpha=4.0, conv_dim=4, conv_alpha=4.0),
+        optimizer=Optimizer(unet_lr=family.rate, text_lr=0.0, lr_scheduler="constant"),
+        buckets=Buckets(resolution=64, bucket_step=64, min_bucket=64, max_bucket=64),
+        noise=Noise(min_timestep=LEAST, max_timestep=MOST),
+        saving=Saving(save_every=f"{STEPS} steps"),
+    )
+
+
+def _trained(model: Still, settings: Recipe, folder: Path) -> Path:
     """The file that the real loop saves."""
     picture = folder / "picture.png"
     Image.new("RGB", (64, 64), "red").save(picture)
     dataset = Dataset(records=(Record(image=picture, size=(64, 64), tags=("kiln",)),), trigger="kiln")
-    run = train(
-        model, dataset, RECIPE, RunFolder(folder / "run", "tiny", "mark", dataset), Silent(), latents=folder / "latents"
-    )
-    return run.checkpoints[-1].file
+    lies = RunFolder(folder / "run", "tiny", "mark", dataset)
+    return train(model, dataset, settings, lies, Silent(), latents=folder / "latents").checkpoints[-1].file
 
 
 def _fill(network: nn.Module, generator: torch.Generator) -> None:
