@@ -171,6 +171,8 @@ def _loss(state: _State, batch: Sequence[int]) -> Tensor:
     if recipe.loss.min_snr_gamma:
         ratio = objective.snr(model.schedule, sigma)
         weight = weight * objective.min_snr_weight(ratio, weight, recipe.loss.min_snr_gamma)
+    if recipe.loss.debiased_estimation:
+        weight = weight * objective.debiased_weight(objective.snr(model.schedule, sigma), weight)
     losses = objective.loss_per_image(model.denoise(x_t, sigma, conds), x0, weight)
     return (losses * _weights(state, batch).to(device)).mean()
 

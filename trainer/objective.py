@@ -38,6 +38,17 @@ def min_snr_weight(ratio: Tensor, native: Tensor, gamma: float) -> Tensor:
     return ratio.clamp(max=gamma) / native
 
 
+def debiased_weight(ratio: Tensor, native: Tensor) -> Tensor:
+    """Factor on the native loss, Yu et al. 2023 (arXiv 2310.08442), with sd-scripts' ceiling of 1000 on the SNR.
+
+    `ratio` is the SNR and `native` is 1/b^2, both [B]. For noise prediction 1 / sqrt(SNR), for v prediction
+    1 / (SNR + 1). Which one it is cannot be told where there is next to no noise, and there both are next to equal.
+    """
+    capped = ratio.clamp(max=1000)
+    is_v = (native - ratio - 1).abs() < (native - ratio).abs()
+    return torch.where(is_v, 1 / (capped + 1), capped.rsqrt())
+
+
 def loss_per_image(x0_pred: Tensor, x0: Tensor, weight: Tensor) -> Tensor:
     """weight * mean squared x0 error, [B], in fp32."""
     error = (x0_pred.float() - x0.float()).square()

@@ -101,10 +101,17 @@ class Loss:
     """What the error counts for."""
 
     min_snr_gamma: float = setting(0.0, "Min-SNR weighting's gamma, usually 5; 0 is off.", low=0, high=100, step=0.5)
+    debiased_estimation: bool = setting(
+        False, "Debiased estimation: noisy steps, where the picture is laid out, count more."
+    )
     prior_loss_weight: float = setting(1.0, "Weight of regularisation images.", low=0, high=10, step=0.05)
 
     def __post_init__(self) -> None:
         check_settings(self)
+        if self.debiased_estimation and self.min_snr_gamma:
+            raise ValueError(
+                f"Loss.debiased_estimation is on and min_snr_gamma is {self.min_snr_gamma}; both weigh by SNR, use one"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lora_kiln.trainer.objective import loss_per_image, min_snr_weight, native_weight, snr
+from lora_kiln.trainer.objective import debiased_weight, loss_per_image, min_snr_weight, native_weight, snr
 
 Affine = Callable[[Tensor, Tensor, Tensor], Tensor]
 SIGMAS = {"small": (0.03, 0.5, 1.0, 14.6), "flow": (0.02, 0.3, 0.7, 0.99)}
@@ -114,6 +114,16 @@ def test_min_snr_is_hang_et_als(name: str, plus: float) -> None:
     ratio = 1 / np.array(SIGMAS["small"]) ** 2
     expected = np.minimum(ratio, 5.0) / (ratio + plus)
     found = min_snr_weight(snr(schedule, sigma), native_weight(schedule, sigma), 5.0)
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["eps", "v"])
+def test_debiased_estimation_lifts_the_noisy_steps(name: str) -> None:
+    schedule = HandMade(FAMILIES[name])
+    sigma = schedule.sigmas()
+    ratio = np.minimum(1 / np.array(SIGMAS["small"]) ** 2, 1000)
+    expected = 1 / (ratio + 1) if name == "v" else 1 / np.sqrt(ratio)
+    found = debiased_weight(snr(schedule, sigma), native_weight(schedule, sigma))
     np.testing.assert_allclose(found.numpy(), expected, rtol=1e-5)
 
 
