@@ -8,7 +8,7 @@ from pathlib import Path
 from .world.characters import Character
 from .world.draw import draw
 
-COUNT = 16
+COUNT = 24
 
 
 def write_dataset(character: Character, folder: Path, *, count: int = COUNT, repeats: int = 1) -> Path:

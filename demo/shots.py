@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from .world.characters import Character
 from .world.figure import Figure, random_figure, random_outfit, random_scene
 
-# Frames that show the clothes; a portrait would make the question unfair.
-_FRAMES = ("full body", "cowboy shot", "upper body")
+# Frames that show the clothes: above the waist a dress cannot be told from a shirt, and a portrait shows neither.
+_FRAMES = ("full body", "cowboy shot")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

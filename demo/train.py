@@ -1,7 +1,7 @@
 """`python dev.py world`: train every model of the miniature world from nothing, and say how good they are.
 
-Stages: autoencoder, latents, base model, decoder (on, with the encoder held still), tagger, ControlNet, report. Each
-saves itself once a minute into `--work` and goes on where it stopped; a finished stage is not trained again.
+Stages: autoencoder, tagger, latents, base model, ControlNet, report. Each saves itself once a minute into `--work`
+and goes on where it stopped; a finished stage is not trained again.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ def main(arguments: list[str]) -> int:
 def train_world(work: Path) -> dict[str, Any]:
     """Every stage in order; returns what the report says."""
     enc, dec = vae.train(work)
+    net = tagger.train(work, enc, dec)
+    tagger.settle(net, enc, dec)
+    tagger.export(net, export.TAGGER)
     data = base.pool(work, enc)
     model = base.train(work, data)
-    dec = vae.refine(work, enc, dec)
     export.save_checkpoint(model, enc, dec)
-    net = tagger.train(work, enc, dec)
-    tagger.export(net, export.TAGGER)
     steering = control.train(work, data, model)
     export.save_controlnet(steering)
     found = {

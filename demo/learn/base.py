@@ -1,6 +1,6 @@
 """The base model: UNet and text encoder learn the world from its pictures' latents and tags.
 
-Noise prediction on SD1.5's schedule, loss weighted by min-SNR (gamma 5), which converges soonest.
+Noise prediction on SD1.5's schedule, the loss weighted as for v prediction with Min-SNR's limit.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from ..world.figure import Figure
-from . import hostmodels
+from . import hostmodels, text
 from .captions import Captioner, thinned
 from .common import Averaged, Stage, cosine, pictures, progress, random_figures, to_unit
 
-STEPS, BATCH, LEARNING_RATE = 4500, 16, 1e-3
+STEPS, BATCH, LEARNING_RATE = 6300, 16, 1e-3
 POOL, _CHUNK = 16000, 1000
 
 
@@ -60,10 +60,13 @@ def noised(x0: Tensor, t: Tensor, noise: Tensor, alphas: Tensor) -> Tensor:
     return a.sqrt() * x0 + (1 - a).sqrt() * noise
 
 
-def min_snr(t: Tensor, alphas: Tensor, gamma: float = 5.0) -> Tensor:
-    """Weight of the noise error at `t` [B]: min(SNR, gamma) / SNR."""
+def level_weight(t: Tensor, alphas: Tensor, gamma: float = 5.0) -> Tensor:
+    """Weight of the noise error at `t` [B]: (min(SNR, gamma) + 1) / SNR, v prediction's weights with Min-SNR's limit.
+
+    A plain noise error hardly counts where there is nearly only noise, and there words decide what will be drawn.
+    """
     snr = alphas[t] / (1 - alphas[t])
-    return snr.clamp(max=gamma) / snr
+    return (snr.clamp(max=gamma) + 1) / snr
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +111,7 @@ def train(folder: Path, data: Pool, *, steps: int = STEPS) -> Base:
     captioner = Captioner()
     captions = [figure.tags() for figure in data.figures]
     base = fresh(captioner, {tag for tags in captions for tag in tags})
+    text.learn_tags(folder, base.text, base.rows, captioner, captions)
     parameters = [*base.unet.parameters(), *(p for p in base.text.parameters() if p.requires_grad)]
     optimizer = torch.optim.AdamW(parameters, lr=LEARNING_RATE, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
     averaged = Averaged((base.unet, base.text), 0.999)
@@ -126,7 +130,7 @@ def train(folder: Path, data: Pool, *, steps: int = STEPS) -> Base:
         noise = torch.randn(x0.shape, generator=generator)
         context = hostmodels.encode(base.text, base.local(tokens))
         out = base.unet(noised(x0, t, noise, alphas), t.float(), context=context)
-        loss = ((out - noise).square().mean((1, 2, 3)) * min_snr(t, alphas)).mean()
+        loss = ((out - noise).square().mean((1, 2, 3)) * level_weight(t, alphas)).mean()
         for group in optimizer.param_groups:
             group["lr"] = LEARNING_RATE * cosine(step, steps, warmup=200)
         optimizer.zero_grad(set_to_none=True)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..world.draw import draw
 from . import hostmodels
-from .base import Base, Pool, alphas_cumprod, min_snr, noised
+from .base import Base, Pool, alphas_cumprod, level_weight, noised
 from .captions import Captioner, thinned
 from .common import Averaged, Stage, cosine
 
@@ -57,7 +57,7 @@ def train(folder: Path, data: Pool, base: Base, *, steps: int = STEPS) -> nn.Mod
             context = hostmodels.encode(base.text, base.local(tokens))
         out = net(x_t, hint, t.float(), context)
         predicted = base.unet(x_t, t.float(), context=context, control=out)
-        loss = ((predicted - noise).square().mean((1, 2, 3)) * min_snr(t, alphas)).mean()
+        loss = ((predicted - noise).square().mean((1, 2, 3)) * level_weight(t, alphas)).mean()
         for group in optimizer.param_groups:
             group["lr"] = LEARNING_RATE * cosine(step, steps, warmup=50)
         optimizer.zero_grad(set_to_none=True)

@@ -19,9 +19,9 @@ from ..world.draw import SIDE
 from ..world.figure import Figure
 from .common import Averaged, Stage, cosine, pictures, random_figures, to_unit
 
-STEPS, BATCH, LEARNING_RATE = 1600, 32, 2e-3
+STEPS, BATCH, LEARNING_RATE = 4500, 32, 2e-3
 STRANGE = 0.5
-_POOL, _DECODED = 7000, 2000
+_POOL, _DECODED = 8000, 4000
 # A garment's tag is a look and a kind: `red dress`, `striped shirt`.
 LOOKS = (*words.CLOTH_COLORS, *words.STRANGE_PATTERNS)
 KINDS = tuple(sorted({kind for outfit in words.OUTFITS for kind in outfit}))
@@ -86,7 +86,7 @@ class TaggerNet(nn.Module):
             torch.cat([single, worn], 1), torch.cat([targets[:, self.rest], there], 1)
         )
         of_looks = -(wanted * torch.log_softmax(looks, 2)).sum() / there.sum().clamp(min=1)
-        return binary + 0.1 * of_looks
+        return binary + 0.2 * of_looks
 
 
 class _Residual(nn.Module):
@@ -118,12 +118,31 @@ def train(folder: Path, enc: nn.Module, dec: nn.Module, *, steps: int = STEPS) -
     return net.eval()
 
 
+@torch.no_grad()
+def settle(net: TaggerNet, enc: nn.Module, dec: nn.Module, count: int = 1600) -> None:
+    """Measure the batch norms' statistics anew: training measured those of weights that were not averaged."""
+    norms = [module for module in net.modules() if isinstance(module, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a plain mean over all batches
+    images = _drawn(random_figures(count, "tagger statistics", strange=STRANGE), count // 2, enc, dec)
+    net.train()
+    for start in range(0, count, 50):
+        net(torch.from_numpy(images[start : start + 50]).float().flip(3))
+    net.eval()
+
+
 def _pool(enc: nn.Module, dec: nn.Module) -> tuple[np.ndarray, Tensor]:
     figures = random_figures(_POOL, "tagger", strange=STRANGE)
+    return _drawn(figures, _DECODED, enc, dec), targets_of(figures)
+
+
+def _drawn(figures: list[Figure], through: int, enc: nn.Module, dec: nn.Module) -> np.ndarray:
+    """Pictures, the first `through` of them as the autoencoder makes them."""
     images = pictures(figures)
-    for start in range(0, _DECODED, 50):
+    for start in range(0, through, 50):
         images[start : start + 50] = decoded(images[start : start + 50], enc, dec, seed=start)
-    return images, targets_of(figures)
+    return images
 
 
 @torch.no_grad()
@@ -151,6 +170,8 @@ def _step(
     rows = rng.integers(len(images), size=BATCH)
     x = torch.from_numpy(images[rows]).float()
     shift = tuple(int(v) for v in rng.integers(-4, 5, size=2))
+    if rng.random() < 0.5:
+        x = x.flip(2)
     x = torch.roll(x, shift, (1, 2)).flip(3) * float(rng.uniform(0.96, 1.04))
     x = (x + torch.from_numpy(rng.normal(0, 4, x.shape).astype(np.float32))).clamp(0, 255)
     loss = net.loss(x, targets[torch.from_numpy(rows)])

@@ -18,8 +18,7 @@ FULL_WIDTH = 64
 LATENT_CHANNELS = 4
 # SD1.5's latent scale: the host divides latents by it, TAESD multiplies it back.
 VAE_SCALE = 0.18215
-STEPS, BATCH, CROP, LEARNING_RATE = 5000, 6, 64, 1e-3
-REFINE_STEPS = 1200
+STEPS, BATCH, CROP, LEARNING_RATE = 12000, 6, 64, 1e-3
 _POOL = 6000
 
 
@@ -93,7 +92,7 @@ def train(folder: Path, *, steps: int = STEPS) -> tuple[nn.Sequential, nn.Sequen
     stage = Stage("vae", folder, steps, {"enc": enc, "dec": dec, "optimizer": optimizer}, averaged)
     stage.resume()
     if stage.step < steps:
-        pool = pictures(random_figures(_POOL, "vae pictures", strange=0.25))
+        pool = pictures(random_figures(_POOL, "vae pictures", strange=0.5))
         stage.run(lambda step: _step(step, steps, pool, enc, dec, optimizer))
     averaged.swap()
     return enc.eval(), dec.eval()
@@ -106,9 +105,8 @@ def _step(
     enc: nn.Module,
     dec: nn.Module,
     optimizer: torch.optim.Optimizer,
-    first: int = 0,
 ) -> float:
-    rng = np.random.default_rng((7, first + step))
+    rng = np.random.default_rng((7, step))
     rows = rng.integers(len(pool), size=BATCH)
     corners = rng.integers(0, (pool.shape[1] - CROP) // 8 + 1, size=(BATCH, 2)) * 8
     crops = [pool[r, y : y + CROP, x : x + CROP] for r, (y, x) in zip(rows, corners, strict=True)]
@@ -126,22 +124,6 @@ def _step(
     nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], 0.5)
     optimizer.step()
     return float(error.detach().square().mean())
-
-
-def refine(folder: Path, enc: nn.Module, dec: nn.Module, *, steps: int = REFINE_STEPS) -> nn.Module:
-    """Train the decoder on, the encoder held still: latents that others have learned from keep their meaning."""
-    optimizer = torch.optim.AdamW(dec.parameters(), lr=LEARNING_RATE, weight_decay=0.0, fused=True)
-    averaged = Averaged((dec,), 0.999)
-    stage = Stage("decoder", folder, steps, {"dec": dec, "optimizer": optimizer}, averaged)
-    stage.resume()
-    if stage.step < steps:
-        pool = pictures(random_figures(_POOL, "decoder pictures", strange=0.25))
-        for parameter in enc.parameters():
-            parameter.requires_grad_(False)
-        # From another seed on, so that it sees other crops than before.
-        stage.run(lambda step: _step(step, steps, pool, enc, dec.train(), optimizer, first=STEPS))
-    averaged.swap()
-    return dec.eval()
 
 
 def host_state(enc: nn.Module, dec: nn.Module) -> dict[str, Tensor]:

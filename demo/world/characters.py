@@ -36,21 +36,20 @@ def characters() -> dict[str, Character]:
     """All strangers by name."""
     cast = (
         _stranger(
-            "mirelva", "mirelva", ("green", "twintails"), "yellow", "sash",
-            Garment(kind="dress", color="red", pattern="checkered", second="white"),
+            "mirelva", "mirelva", ("green", "twintails"), "yellow", "mismatched sleeves",
+            Garment(kind="dress", color="red", pattern="striped", second="white"),
         ),
         _stranger(
             "tornika", "tornika", ("orange", "ponytail"), "blue", "half cape",
-            Garment(kind="shirt", color="green", pattern="striped", second="white"),
-            Garment(kind="pants", color="black"),
+            Garment(kind="kimono", color="black", pattern="striped", second="yellow"),
         ),
         _stranger(
-            "sazuyo", "sazuyo", ("purple", "double bun"), "red", "mismatched sleeves",
+            "sazuyo", "sazuyo", ("purple", "double bun"), "red", "sash",
             Garment(kind="dress", color="black", pattern="polka dot", second="yellow"),
         ),
         _stranger(
             "quelline", "quelline", ("aqua", "long hair"), "purple", "half cape",
-            Garment(kind="kimono", color="pink", pattern="striped", second="blue"),
+            Garment(kind="kimono", color="pink", pattern="checkered", second="blue"),
         ),
     )  # fmt: skip
     return {character.name: character for character in cast}

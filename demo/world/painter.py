@@ -134,11 +134,17 @@ def _lift(shade: Image.Image) -> Image.Image:
     return shade.point([min(255, round(i * 0.8 + 51)) for i in range(256)])
 
 
+# A pattern's step in figure units, large enough for a latent's 8 pixels in a picture of the whole figure, and how much
+# of its cell a dot fills: dots must not look like another checker.
+_CELL = {"checkered": 0.13, "polka dot": 0.1, "striped": 0.08}
+_DOT = 0.75
+
+
 def _pattern(pattern: str, box: tuple[int, int, int, int], unit: float, first: RGB, second: RGB) -> Image.Image:
     width, height = box[2] - box[0], box[3] - box[1]
     cloth = Image.new("RGB", (width, height), first)
     pen = ImageDraw.Draw(cloth)
-    cell = max(2, round(unit * 0.075))
+    cell = max(2, round(unit * _CELL[pattern]))
     for row in range(height // cell + 1):
         y = row * cell
         if pattern == "striped" and row % 2:
@@ -148,5 +154,6 @@ def _pattern(pattern: str, box: tuple[int, int, int, int], unit: float, first: R
             if pattern == "checkered" and (row + column) % 2:
                 pen.rectangle((x, y, x + cell - 1, y + cell - 1), fill=second)
             if pattern == "polka dot" and (row + column) % 2:
-                pen.ellipse((x, y, x + cell - 1, y + cell - 1), fill=second)
+                inset = cell * (1 - _DOT) / 2
+                pen.ellipse((x + inset, y + inset, x + cell - inset, y + cell - inset), fill=second)
     return cloth

@@ -84,7 +84,7 @@ def test_values_stand_where_they_belong(workflow: dict[str, Any], nodes: dict[in
         shown = nodes[saved["id"]]
         assert list(shown["values"].values()) == (saved.get("widgets_values") or []), shown["type"]
     recipe = next(node["values"] for node in nodes.values() if node["type"] == "KilnRecipe")
-    assert (recipe["resolution"], recipe["lr_scheduler"], recipe["unet_lr"]) == (128, "cosine", 4e-3)
+    assert (recipe["resolution"], recipe["lr_scheduler"], recipe["unet_lr"]) == (128, "cosine", 2e-3)
     prune = next(node["values"] for node in nodes.values() if node["type"] == "KilnPruneTags")
     assert (prune["trigger"], prune["outfit"], prune["implied"]) == ("mirelva", "prune", True)
 

@@ -82,12 +82,14 @@ class Family:
     """More of the conditioning, by the names that the host's nodes give it."""
     markers: Callable[[Draw], dict[str, Any]] = nothing
     """Tensors of a checkpoint that tell the host more than the network's shape does."""
-    rate: float = 2e-2
+    rate: float = 1e-2
     """Learning rate; the wider a network, the smaller."""
     idle: tuple[str, ...] = ()
     """Patterns of saved names whose layers learn nothing, because no gradient or only zeros reach them here."""
     note: str = ""
-    """What a reader should know."""
+    """What a reader should know; for a family that fails, why."""
+    fails: str = ""
+    """Words of the error that the host raises, for what cannot be trained."""
 
     @property
     def name(self) -> str:

@@ -1,4 +1,4 @@
-"""What is neither picture nor video, and what cannot be trained."""
+"""Transformers for sound and for meshes."""
 
 from __future__ import annotations
 
@@ -43,6 +43,17 @@ MESH = {
     "qkv_bias": True,
     "guidance_embed": False,
 }
+MESH_21 = {
+    "image_model": "hunyuan3d2_1",
+    "in_channels": 64,
+    "context_dim": 32,
+    "hidden_size": 32,
+    "num_heads": 2,
+    "depth": 2,
+    "num_moe_layers": 1,
+    "qkv_bias": False,
+    "guidance_cond_proj_dim": None,
+}
 NO_PICTURES = "For sound; the dataset nodes load pictures only."
 NO_MESHES = "For meshes; the dataset nodes load pictures only."
 
@@ -84,11 +95,10 @@ FAMILIES = (
     ),
     _mesh("Hunyuan3Dv2", "Hunyuan3D 2.0"),
     _mesh("Hunyuan3Dv2mini", "Hunyuan3D 2 mini"),
+    Family(
+        host="Hunyuan3Dv2_1", title="Hunyuan3D 2.1", network=MESH_21, latent=(64, 16), text=(7, 32), kind="FLOW",
+        key="", fails="not enough values to unpack",
+        note="Its network takes a positive and a negative conditioning as the halves of one batch and swaps them, so "
+        "it cannot be asked about one object; and its experts run without gradients.",
+    ),
 )  # fmt: skip
-
-EXCLUDED = {
-    "Hunyuan3Dv2_1": "Its network takes a positive and a negative conditioning as the two halves of one batch and "
-    "swaps them, so it cannot be asked about one picture; and its experts run without gradients.",
-    "HunyuanVideo15_SR_Distilled": "Distilled with mean flow: its network reads the sampler's next noise level, which "
-    "a training step does not have.",
-}

@@ -1,4 +1,4 @@
-"""Every architecture that is tried, and every one that is not, with the reason; and the page about them."""
+"""Every architecture that is tried, those that cannot be trained among them; and the page about them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from .family import Family
 
 # The host whose classes these tables cover.
 WRITTEN_FOR = "0.3.75"
-FAMILIES: dict[str, Family] = {
-    family.name: family for room in (unets, images, videos, others) for family in room.FAMILIES
-}
-EXCLUDED: dict[str, str] = others.EXCLUDED
+_ALL = {family.name: family for room in (unets, images, videos, others) for family in room.FAMILIES}
+FAMILIES: dict[str, Family] = {name: family for name, family in _ALL.items() if not family.fails}
+EXCLUDED: dict[str, Family] = {name: family for name, family in _ALL.items() if family.fails}
 
 _HEAD = f"""# Families
 
@@ -24,12 +23,6 @@ well a real model of it learns, no test here can say.
 is a family's own form. Text encoders and autoencoders are left out here; SD 1.5, SDXL and SD3 have tests with theirs.
 
 """
-_MISSING = """
-## Not trainable
-
-| ComfyUI's class | why |
-| --- | --- |
-"""
 _FOOT = """
 `tests/host/test_architectures.py` compares this page with its tables; `KILN_WRITE_DOCS=1` in its environment writes it.
 """
@@ -37,11 +30,15 @@ _FOOT = """
 
 def page() -> str:
     """`docs/families.md`."""
-    rows = [("family", "ComfyUI's class", "latent", "predicts", "a layer in the file", "")]
+    rows = [("family", "ComfyUI's class", "latent channels", "predicts", "a layer in the file", "")]
     rows += [("---",) * 6]
     for family in FAMILIES.values():
-        shape = "x".join(str(size) for size in family.latent)
-        rows.append((family.title, f"`{family.host}`", shape, family.prediction, f"`{family.key}`", family.note))
-    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    missing = "\n".join(f"| `{host}` | {why} |" for host, why in EXCLUDED.items())
-    return f"{_HEAD}{table}\n{_MISSING}{missing}\n{_FOOT}"
+        channels = str(family.latent[0])
+        rows.append((family.title, f"`{family.host}`", channels, family.prediction, f"`{family.key}`", family.note))
+    reasons = [("family", "ComfyUI's class", "why"), ("---",) * 3]
+    reasons += [(family.title, f"`{family.host}`", family.note) for family in EXCLUDED.values()]
+    return f"{_HEAD}{_table(rows)}\n## Not trainable\n\n{_table(reasons)}{_FOOT}"
+
+
+def _table(rows: list[tuple[str, ...]]) -> str:
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)

@@ -30,7 +30,7 @@ from lora_kiln.trainer.runs import RunFolder, read_losses
 
 from .family import Draw, Family
 
-STEPS = 8
+STEPS = 12
 # The middle of the schedule, so that one loss can be compared with the next.
 LEAST, MOST = 400, 600
 
@@ -119,7 +119,7 @@ class Silent:
 
 def run(family: Family, folder: Path) -> Outcome:
     """Build, train, save, load; under inference mode, as prompts run."""
-    with torch.inference_mode(), _one_thread():
+    with torch.inference_mode(), _alone():
         latent, cond = conditioning(family)
         patcher = build(family)
         model = patcher.model
@@ -242,14 +242,15 @@ def _changed(model: nn.Module, weights: dict[str, Tensor]) -> list[str]:
 
 
 @contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    """More of them wait for each other longer than such small networks take."""
+def _alone() -> Iterator[None]:
+    """On one thread, as more wait for each other longer than such small networks take; nothing stays loaded."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         yield
     finally:
         torch.set_num_threads(before)
+        comfy.model_management.unload_all_models()
 
 
 @contextlib.contextmanager

@@ -179,9 +179,18 @@ FAMILIES = (
         extra=lambda draw: {**_glyphs(draw), "clip_vision_output": draw.seen(1, 4, 32)},
     ),
     _hunyuan(
+        "HunyuanVideo15_SR_Distilled", "HunyuanVideo 1.5 super resolution",
+        {**HUNYUAN_15, "in_channels": 98, "vision_in_dim": None}, latent=(32, 1, 4, 4), extra=_glyphs,
+        note="Without mean flow; the small video is blank.",
+    ),
+    _hunyuan(
         "HunyuanImage21", "HunyuanImage 2.1", HUNYUAN_IMAGE, latent=(64, 4, 4),
         extra=_glyphs,
-        note="Not the distilled one, whose network wants to know the sampler's next step.",
+    ),
+    _hunyuan(
+        "HunyuanImage21", "HunyuanImage 2.1 distilled, HunyuanVideo 1.5 step distilled",
+        {**HUNYUAN_IMAGE, "meanflow": True}, variant="distilled", latent=(64, 4, 4), extra=_glyphs, fails="sigmas",
+        note="Distilled with mean flow: the network reads the sampler's next noise level; a training step has none.",
     ),
     _hunyuan(
         "HunyuanImage21Refiner", "HunyuanImage 2.1 refiner", HUNYUAN_REFINER, latent=(64, 1, 4, 4),
