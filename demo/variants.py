@@ -6,6 +6,7 @@ They keep the trainer honest about families: names in saved files, two text enco
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -136,7 +137,11 @@ def write_checkpoint(variant: str, folder: Path, *, seed: int = 0) -> Path:
     autoencoder = comfy.taesd.taesd.TAESD(latent_channels=chosen.network["in_channels"])
     for module in (model.diffusion_model, text, autoencoder):
         _fill(module, generator)
-    state = {**model.state_dict_for_saving(text.state_dict(), autoencoder.state_dict()), **markers}
+    parts = {"clip_state_dict": text.state_dict(), "vae_state_dict": autoencoder.state_dict()}
+    # Newer hosts ask for the network's own too.
+    if "unet_state_dict" in inspect.signature(model.state_dict_for_saving).parameters:
+        parts["unet_state_dict"] = model.diffusion_model.state_dict()
+    state = {**model.state_dict_for_saving(**parts), **markers}
     file = folder / f"kiln-{variant}.safetensors"
     folder.mkdir(parents=True, exist_ok=True)
     save_file({key: _half(value) for key, value in state.items()}, file)

@@ -14,7 +14,9 @@ from ..trainer.ports import BlockCounts, Layer
 
 # kohya's choice for UNets: the transformer blocks and their projections; convolutions are LoCon's.
 _UNET_LINEAR = (".transformer_blocks.", ".proj_in", ".proj_out")
-_DIFFUSERS_PREFIXES = ("lora_unet_down_blocks_", "lora_unet_mid_block_", "lora_unet_up_blocks_")
+_DIFFUSERS_PREFIXES = (
+    "lora_unet_down_blocks_", "lora_unet_mid_block_", "lora_unet_up_blocks_", "lora_unet_conv_in", "lora_unet_conv_out",
+)  # fmt: skip
 
 
 def unet_layers(model: Any) -> list[Layer]:
@@ -66,7 +68,8 @@ def text_layers(clip: Any) -> list[Layer]:
         numbered = [key for key in keys if key.startswith(("lora_te1_", "lora_te2_", "lora_te3_"))]
         plain = [key for key in keys if key.startswith("lora_te_")]
         chosen = numbered if several else plain
-        layers.append(Layer(key=(chosen or keys)[0], module=module, part="text", conv=False))
+        # Beside CLIP-L alone, T5 goes by two numbers; kohya's is the higher one.
+        layers.append(Layer(key=(chosen or keys)[-1], module=module, part="text", conv=False))
     return layers
 
 

@@ -26,7 +26,8 @@ def at_precision(model: Any, precision: str) -> Iterator[None]:
         return
     network: nn.Module = model.diffusion_model
     replaced: list[tuple[dict[str, Any], str, Any]] = []
-    flagged: list[tuple[nn.Module, bool | None]] = []
+    # The host's layers have a switch of their own, which PyTorch's types do not know.
+    flagged: list[tuple[Any, bool | None]] = []
     before = model.manual_cast_dtype
     try:
         model.manual_cast_dtype = dtype
@@ -42,16 +43,16 @@ def at_precision(model: Any, precision: str) -> Iterator[None]:
                     module._parameters[name] = nn.Parameter(weight.detach().to(dtype), requires_grad=False)
             if hasattr(module, "comfy_cast_weights"):
                 flagged.append((module, module.__dict__.get("comfy_cast_weights")))
-                module.comfy_cast_weights = True
+                flagged[-1][0].comfy_cast_weights = True
         yield
     finally:
         model.manual_cast_dtype = before
         for table, name, weight in replaced:
             table[name] = weight
-        for module, flag in flagged:
-            module.__dict__.pop("comfy_cast_weights", None)
+        for layer, flag in flagged:
+            layer.__dict__.pop("comfy_cast_weights", None)
             if flag is not None:
-                module.comfy_cast_weights = flag
+                layer.comfy_cast_weights = flag
 
 
 @contextlib.contextmanager
@@ -93,7 +94,17 @@ def _checkpointed(forward: Callable[..., Any]) -> Callable[..., Any]:
     def again(*args: Any, **kwargs: Any) -> Any:
         if not torch.is_grad_enabled():
             return forward(*args, **kwargs)
-        out: Tensor = torch.utils.checkpoint.checkpoint(forward, *args, use_reentrant=False, **kwargs)
+        out: Tensor = torch.utils.checkpoint.checkpoint(on_copies, *args, use_reentrant=False, **kwargs)
         return out
 
+    def on_copies(*args: Any, **kwargs: Any) -> Any:
+        # Some of the host's blocks write over their input, which is all that is kept for the second time.
+        return forward(*map(_copied, args), **{name: _copied(value) for name, value in kwargs.items()})
+
     return again
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(map(_copied, value))
+    return value.clone() if isinstance(value, Tensor) and value.is_floating_point() else value

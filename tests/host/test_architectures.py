@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from .architectures.table import EXCLUDED, FAMILIES, WRITTEN_FOR, page
+from .architectures.table import EXCLUDED, FAMILIES, NEWER, OLDER, ONLY_IN_NEWER, UNTRIED, WRITE, has, page
+from .architectures.texts import READ, TEXTS
 
 # The weight on the x0 error that each kind of model needs, of sigma s.
 NATIVE: dict[str, Callable[[float], float]] = {
@@ -21,31 +22,59 @@ NATIVE: dict[str, Callable[[float], float]] = {
     "V_PREDICTION": lambda s: 1 + 1 / s**2,
     "V_PREDICTION_EDM": lambda s: 1 + 1 / s**2,
     "V_PREDICTION_CONTINUOUS": lambda s: 1 + 1 / s**2,
+    "V_PREDICTION_DDPM": lambda s: 1 + 1 / s**2,
     # Cosmos 1 and Playground 2.5 have a deviation of 0.5 in the data.
     "EDM": lambda s: (s**2 + 0.25) / (s * 0.5) ** 2,
     "FLOW": lambda s: 1 / s**2,
     "FLUX": lambda s: 1 / s**2,
     "FLOW_COSMOS": lambda s: ((s + 1) / s) ** 2,
     "IMG_TO_IMG": lambda s: 1.0,
+    "IMG_TO_IMG_FLOW": lambda s: 1.0,
 }
 
 
 @pytest.fixture(scope="module")
-def tried(inside: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Any]:
+def supported(inside: Path) -> Any:
+    """The host's own list of architectures."""
+    return importlib.import_module("comfy.supported_models")
+
+
+@pytest.fixture(scope="module")
+def tried(supported: Any, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Any]:
     """What was seen of a family; each is tried once, and its model forgotten."""
     trial = importlib.import_module(".architectures.trial", __package__)
-    supported = importlib.import_module("comfy.supported_models")
     known: dict[str, Any] = {}
 
     def find(name: str) -> Any:
-        family = FAMILIES.get(name) or EXCLUDED[name]
-        if not hasattr(supported, family.host):
-            pytest.skip(f"this host has no {family.host}")
+        family = _family(supported, name)
         if name not in known:
             known[name] = trial.run(family, tmp_path_factory.mktemp(name))
         return known[name]
 
     return find
+
+
+@pytest.fixture(scope="module")
+def learned(supported: Any) -> Callable[[str], Any]:
+    """What was seen of a text encoder; each is tried once."""
+    reading = importlib.import_module(".architectures.reading", __package__)
+    known: dict[str, Any] = {}
+
+    def find(name: str) -> Any:
+        if not has(supported, TEXTS[name].since):
+            pytest.skip(f"this host loads no LoRA into {name}")
+        if name not in known:
+            known[name] = reading.learn(TEXTS[name])
+        return known[name]
+
+    return find
+
+
+def _family(supported: Any, name: str) -> Any:
+    family = FAMILIES.get(name) or EXCLUDED[name]
+    if not has(supported, family.since) or not hasattr(supported, family.host):
+        pytest.skip(f"this host has no {family.host}, or not in this form")
+    return family
 
 
 EACH = pytest.mark.parametrize("name", FAMILIES)
@@ -89,6 +118,24 @@ def test_the_loss_is_the_families_own(name: str, tried: Callable[[str], Any]) ->
     assert seen.weights == pytest.approx([NATIVE[family.kind](level) for level in seen.levels], rel=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("name", "version", "prediction"),
+    [
+        ("SD15", "sd_v1", "epsilon"),
+        ("SD20", "sd_v2", "epsilon"),
+        ("SD_X4Upscaler", "sd_v2", "v"),
+        ("SDXL-v", "sdxl_base_v1-0", "v"),
+        ("SDXLRefiner", "SDXLRefiner", "epsilon"),
+        ("Flux", "Flux", "flow"),
+        ("ZImage", "Lumina2", "flow"),
+    ],
+)
+def test_the_file_tells_bases_apart(name: str, version: str, prediction: str, tried: Callable[[str], Any]) -> None:
+    facts = tried(name).facts
+    assert facts["ss_base_model_version"] == version
+    assert facts["modelspec.prediction_type"] == prediction
+
+
 @pytest.mark.parametrize("name", EXCLUDED)
 def test_what_cannot_be_trained_still_cannot(name: str, tried: Callable[[str], Any]) -> None:
     """For the reason in the table; or a newer host has mended it, and the table can change."""
@@ -96,21 +143,78 @@ def test_what_cannot_be_trained_still_cannot(name: str, tried: Callable[[str], A
         tried(name)
 
 
-def test_the_tables_cover_every_class_of_the_host(inside: Path) -> None:
+def test_the_tables_cover_every_class_of_the_host(supported: Any) -> None:
     """A newer host may have classes that nobody has looked at yet; the skip names them."""
-    supported = importlib.import_module("comfy.supported_models")
     hosts = {one.__name__ for one in supported.models if one.__module__ == supported.__name__}
-    covered = {family.host for family in (*FAMILIES.values(), *EXCLUDED.values())}
-    unknown = sorted(hosts - covered)
-    if importlib.import_module("comfyui_version").__version__ == WRITTEN_FOR:
+    rows = [*FAMILIES.values(), *EXCLUDED.values(), *UNTRIED.values()]
+    covered = {row.host for row in rows if has(supported, row.since)}
+    unknown = sorted(hosts - {row.host for row in rows})
+    version = importlib.import_module("comfyui_version").__version__
+    if version in (OLDER, NEWER):
+        assert hasattr(supported, ONLY_IN_NEWER) == (version == NEWER)
         assert unknown == []
         assert covered <= hosts
     elif unknown:
         pytest.skip(f"architectures that the tables do not know: {', '.join(unknown)}")
 
 
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_step_is_the_same_in_a_batch_recomputed_and_nearly_so_in_bf16(name: str, supported: Any) -> None:
+    """No caption is averaged with another, and checkpointing changes no gradient."""
+    family = _family(supported, name)
+    seen = importlib.import_module(".architectures.ways", __package__).compare(family)
+    assert seen.mixed < 1e-3
+    assert (seen.told > 1e-3) != family.mute
+    assert seen.recomputed < 1e-3
+    assert seen.coarse < 0.1
+
+
+def test_what_stands_in_for_the_hosts_functions_goes_again(supported: Any) -> None:
+    """The host's language models add into their input; while training they get a sum that has a backward."""
+    torch, llama = importlib.import_module("torch"), importlib.import_module("comfy.text_encoders.llama")
+    kernels = importlib.import_module("lora_kiln.host.kernels")
+    one = torch.ones(2, requires_grad=True)
+    with kernels.differentiable():
+        llama.torch.add(one, one, out=one.detach()).sum().backward()
+        assert llama.torch.nn is torch.nn
+    assert one.grad.tolist() == [2, 2]
+    assert llama.torch is torch
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_a_text_encoder_learns_and_core_reads_the_same(name: str, learned: Callable[[str], Any]) -> None:
+    seen = learned(name)
+    assert seen.after < 0.5 * seen.before
+    assert seen.apart < 1e-3
+    assert seen.complaints == ()
+    assert seen.harmed == ()
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_every_layer_of_a_text_encoder_goes_by_a_name_of_cores(name: str, learned: Callable[[str], Any]) -> None:
+    seen, text = learned(name), TEXTS[name]
+    assert set(text.keys) <= set(seen.keys)
+    assert seen.unknown == ()
+    assert [key for key in seen.still if not any(fnmatchcase(key, pattern) for pattern in text.idle)] == []
+    assert [pattern for pattern in text.idle if not any(fnmatchcase(key, pattern) for key in seen.still)] == []
+
+
+@pytest.mark.parametrize("name", READ)
+def test_an_encoder_without_names_is_only_read(name: str, supported: Any) -> None:
+    reading = importlib.import_module(".architectures.reading", __package__)
+    assert reading.offered(READ[name].model) == []
+
+
+def test_sd3s_third_encoder_goes_by_kohyas_number(supported: Any) -> None:
+    """At its own size, without memory: T5 is as wide as SD3 reads it."""
+    reading = importlib.import_module(".architectures.reading", __package__)
+    keys = reading.offered("comfy.text_encoders.sd3_clip.SD3ClipModel")
+    assert len(keys) == 12 * 6 + 32 * 6 + 24 * 7
+    assert "lora_te3_encoder_block_23_layer_1_DenseReluDense_wo" in keys
+
+
 def test_the_page_is_made_of_the_tables(root: Path) -> None:
     file = root / "docs" / "families.md"
     if os.environ.get("KILN_WRITE_DOCS"):
         file.write_text(page(), encoding="utf-8")
-    assert file.read_text(encoding="utf-8") == page()
+    assert file.read_text(encoding="utf-8") == page(), f"run {WRITE}"

@@ -6,7 +6,7 @@ Reading this needs neither ComfyUI nor PyTorch; drawing a conditioning needs PyT
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,11 +17,13 @@ PREDICTIONS = {
     "V_PREDICTION": "v",
     "V_PREDICTION_EDM": "v",
     "V_PREDICTION_CONTINUOUS": "v",
+    "V_PREDICTION_DDPM": "v",
     "FLOW": "flow",
     "FLUX": "flow",
     "EDM": "other",
     "FLOW_COSMOS": "other",
     "IMG_TO_IMG": "other",
+    "IMG_TO_IMG_FLOW": "other",
 }
 
 
@@ -68,6 +70,14 @@ class Family:
     """What people call it."""
     network: Mapping[str, Any]
     """The `unet_config` that the host would read from a checkpoint."""
+    since: str = ""
+    """The first of the hosts that the tables were written for that has it; empty for all of them."""
+    newer: Mapping[str, Any] = field(default_factory=dict)
+    """More of `network`, for hosts whose `parameters` have these names."""
+    parameters: str = ""
+    """The host's dataclass that `newer` is looked up in, with its module."""
+    narrowed: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Parts of the network whose size the host leaves at its default, by class, and the sizes to build them with."""
     latent: tuple[int, ...]
     """Channels and then h, w, or frames, h, w, or a length."""
     text: tuple[int, int]
@@ -76,6 +86,8 @@ class Family:
     """The host's `ModelType`."""
     key: str
     """A name that the saved file must have."""
+    predicts: str = ""
+    """What the pack says that the network predicts, where its kind alone does not tell."""
     pooled: int = 0
     """Width of the pooled text; 0 for families without."""
     extra: Callable[[Draw], dict[str, Any]] = nothing
@@ -86,6 +98,8 @@ class Family:
     """Learning rate; the wider a network, the smaller."""
     idle: tuple[str, ...] = ()
     """Patterns of saved names whose layers learn nothing, because no gradient or only zeros reach them here."""
+    mute: bool = False
+    """Whether the caption says nothing to the network here."""
     note: str = ""
     """What a reader should know; for a family that fails, why."""
     fails: str = ""
@@ -99,4 +113,14 @@ class Family:
     @property
     def prediction(self) -> str:
         """What the pack must say that the network predicts."""
-        return PREDICTIONS[self.kind]
+        return self.predicts or PREDICTIONS[self.kind]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Untried:
+    """A class of `comfy.supported_models` that no tiny network is made of, and why."""
+
+    host: str
+    title: str
+    since: str = ""
+    note: str

@@ -83,6 +83,7 @@ FLUX2 = {
     "default_ref_method": "index",
     "ref_index_scale": 10.0,
 }
+FLUX_MORE: dict[str, Any] = {"newer": {"txt_ids_dims": []}, "parameters": "comfy.ldm.flux.model.FluxParams"}
 CHROMA = {
     **{name: FLUX[name] for name in FLUX if name not in ("guidance_embed", "vec_in_dim")},
     "image_model": "chroma",
@@ -106,6 +107,14 @@ RADIANCE = {
     "nerf_tile_size": 512,
     "nerf_final_head_type": "conv",
     "nerf_embedder_dtype": None,
+}
+CHROMA_MORE: dict[str, Any] = {
+    "newer": {"txt_ids_dims": [], "vec_in_dim": None},
+    "parameters": "comfy.ldm.chroma.model.ChromaParams",
+}
+RADIANCE_MORE: dict[str, Any] = {
+    "newer": {**CHROMA_MORE["newer"], "use_x0": False, "use_sequential_txt_ids": False},
+    "parameters": "comfy.ldm.chroma_radiance.model.ChromaRadianceParams",
 }
 LUMINA = {
     "image_model": "lumina2",
@@ -212,19 +221,23 @@ FAMILIES = (
         {**HUNYUAN, "image_model": "hydit1", "size_cond": True, "use_style_cond": True},
         "blocks_0_attn1_Wqkv", kind="V_PREDICTION", latent=(4, 8, 8), extra=_two_texts,
     ),
-    _made("Flux", "Flux.1 dev", FLUX, "double_blocks_0_img_attn_qkv", kind="FLUX", pooled=32),
+    _made("Flux", "Flux.1 dev", FLUX, "double_blocks_0_img_attn_qkv", kind="FLUX", pooled=32, **FLUX_MORE),
     _made(
         "FluxInpaint", "Flux.1 Fill", {**FLUX, "in_channels": 96}, "double_blocks_0_img_attn_qkv", kind="FLUX",
-        pooled=32, note="The mask covers the whole picture.",
+        pooled=32, note="The mask covers the whole picture.", **FLUX_MORE,
     ),
     _made(
-        "FluxSchnell", "Flux.1 schnell", {**FLUX, "guidance_embed": False}, "double_blocks_0_img_attn_qkv", pooled=32
+        "FluxSchnell", "Flux.1 schnell", {**FLUX, "guidance_embed": False}, "double_blocks_0_img_attn_qkv", pooled=32,
+        **FLUX_MORE,
     ),
-    _made("Flux2", "Flux.2", FLUX2, "double_blocks_0_img_attn_qkv", kind="FLUX", latent=(128, 4, 4)),
-    _made("Chroma", "Chroma", CHROMA, "double_blocks_0_img_attn_qkv", kind="FLUX"),
+    _made(
+        "Flux2", "Flux.2", FLUX2, "double_blocks_0_img_attn_qkv", kind="FLUX", latent=(128, 4, 4),
+        newer={"txt_ids_dims": [3]}, parameters="comfy.ldm.flux.model.FluxParams",
+    ),
+    _made("Chroma", "Chroma", CHROMA, "double_blocks_0_img_attn_qkv", kind="FLUX", **CHROMA_MORE),
     _made(
         "ChromaRadiance", "Chroma Radiance", RADIANCE, "double_blocks_0_img_attn_qkv", kind="FLUX", latent=(3, 32, 32),
-        note="Pixels, without an autoencoder.",
+        note="Pixels, without an autoencoder.", **RADIANCE_MORE,
     ),
     _made("Lumina2", "Lumina Image 2, Neta Lumina", LUMINA, "layers_0_attention_qkv"),
     _made("ZImage", "Z-Image", Z_IMAGE, "layers_0_attention_qkv"),

@@ -28,9 +28,10 @@ ACE = {
     "ssl_latent_dims": [8, 8],
     "ssl_names": ["mert", "m-hubert"],
     "lyric_encoder_vocab_size": 16,
-    # The lyric encoder is 1024 wide, whatever the rest is.
-    "lyric_hidden_size": 1024,
+    "lyric_hidden_size": 32,
 }
+# The host builds the lyric encoder 1024 wide, whatever the rest is.
+LYRICS = {"output_size": 32, "attention_heads": 2, "linear_units": 64, "num_blocks": 1}
 MESH = {
     "image_model": "hunyuan3d2",
     "in_channels": 64,
@@ -90,15 +91,10 @@ FAMILIES = (
         host="ACEStep", title="ACE-Step", network=ACE, latent=(8, 16, 8), text=(7, 32), kind="FLOW",
         key="lora_unet_transformer_blocks_0_attn_to_q",
         extra=lambda draw: {"conditioning_lyrics": draw.tokens(1, 5, below=16)},
+        narrowed={"comfy.ldm.ace.model.LyricEncoder": LYRICS},
         idle=("lora_unet_speaker_embedder", "lora_unet_projectors_*", "*_cross_attn_add_*", "*_cross_attn_to_add_out"),
         note=NO_PICTURES,
     ),
     _mesh("Hunyuan3Dv2", "Hunyuan3D 2.0"),
     _mesh("Hunyuan3Dv2mini", "Hunyuan3D 2 mini"),
-    Family(
-        host="Hunyuan3Dv2_1", title="Hunyuan3D 2.1", network=MESH_21, latent=(64, 16), text=(7, 32), kind="FLOW",
-        key="", fails="not enough values to unpack",
-        note="Its network takes a positive and a negative conditioning as the halves of one batch and swaps them, so "
-        "it cannot be asked about one object; and its experts run without gradients.",
-    ),
 )  # fmt: skip

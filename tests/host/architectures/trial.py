@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import importlib
 import logging
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import comfy.lora
 import comfy.model_management
@@ -66,6 +70,8 @@ class Outcome:
     """Weights that patching changed and that no layer in the file stands for."""
     harmed: tuple[str, ...]
     """Modules and weights that are not as they were before training."""
+    facts: dict[str, str]
+    """What the file says of the base."""
 
 
 class Still(HostModel):
@@ -119,24 +125,24 @@ class Silent:
 
 def run(family: Family, folder: Path) -> Outcome:
     """Build, train, save, load; under inference mode, as prompts run."""
-    with torch.inference_mode(), _alone():
+    with torch.inference_mode(), alone():
         latent, cond = conditioning(family)
         patcher = build(family)
         model = patcher.model
         still = Still(patcher, latent, cond)
         weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-        forwards = _forwards(model)
+        its_forwards = forwards(model)
         before = loss(still)
         saved = _trained(still, recipe(family), folder)
-        harmed = [*_changed(model, weights), *sorted(_forwards(model) ^ forwards)]
+        harmed = [*changed(model, weights), *sorted(forwards(model) ^ its_forwards)]
         tensors, _ = load_file(saved)
         keys = tuple(sorted({name.rpartition(".lora_")[0] or name.removesuffix(".alpha") for name in tensors}))
         known = comfy.lora.model_lora_keys_unet(model, {})
         patched = patcher.clone()
-        with _heard() as complaints:
+        with heard() as complaints:
             patched.add_patches(comfy.lora.load_lora(dict(tensors), known), 1.0)
         after = loss(Still(patched, latent, cond))
-        changed = set(_changed(model, weights))
+        patched_weights = set(changed(model, weights))
         comfy.model_management.unload_all_models()
         levels = still.schedule.sigmas()
         levels = levels[[len(levels) // 4, len(levels) // 2, 3 * len(levels) // 4]]
@@ -152,26 +158,31 @@ def run(family: Family, folder: Path) -> Outcome:
             unknown=tuple(key for key in keys if key not in known),
             complaints=tuple(complaints),
             still=tuple(key for key in keys if not tensors[f"{key}.lora_up.weight"].any()),
-            moved=tuple(key for key in keys if known.get(key) in changed),
-            astray=tuple(sorted(changed - {known[key] for key in keys if key in known})),
-            harmed=(*harmed, *_changed(model, weights)),
+            moved=tuple(key for key in keys if known.get(key) in patched_weights),
+            astray=tuple(sorted(patched_weights - {known[key] for key in keys if key in known})),
+            harmed=(*harmed, *changed(model, weights)),
+            facts=still.facts(),
         )
 
 
 def build(family: Family) -> Any:
     """A patcher around the tiny network, fp32 on the CPU, with random weights."""
-    config = getattr(comfy.supported_models, family.host)(dict(family.network))
+    sizes = _network(family)
+    config = getattr(comfy.supported_models, family.host)(dict(sizes))
+    # The host puts some sizes of its own over those of a checkpoint.
+    config.unet_config.update({name: value for name, value in sizes.items() if name in config.unet_extra_config})
     config.set_inference_dtype(torch.float32, None)
-    model = config.get_model(family.markers(Draw(1)), device=None)
-    _fill(model.diffusion_model, torch.Generator().manual_seed(2))
+    with _narrowed(family):
+        model = config.get_model(family.markers(Draw(1)), device=None)
+    fill(model.diffusion_model, torch.Generator().manual_seed(2))
     cpu = torch.device("cpu")
     return comfy.model_patcher.ModelPatcher(model, load_device=cpu, offload_device=cpu)
 
 
-def conditioning(family: Family) -> tuple[Tensor, Any]:
+def conditioning(family: Family, seed: int = 3) -> tuple[Tensor, Any]:
     """A latent x0 [1, ...], and a conditioning as the host's text encoding nodes give it."""
     with torch.inference_mode(False):
-        draw = Draw(3)
+        draw = Draw(seed)
         pooled = draw.normal(1, family.pooled) if family.pooled else None
         about = {"pooled_output": pooled, **family.extra(draw)}
         return draw.normal(1, *family.latent), [draw.normal(1, *family.text), about]
@@ -215,7 +226,31 @@ def _trained(model: Still, settings: Recipe, folder: Path) -> Path:
     return train(model, dataset, settings, lies, Silent(), latents=folder / "latents").checkpoints[-1].file
 
 
-def _fill(network: nn.Module, generator: torch.Generator) -> None:
+def _network(family: Family) -> dict[str, Any]:
+    """What this host reads of the family's sizes."""
+    if not family.newer:
+        return dict(family.network)
+    known = {one.name for one in dataclasses.fields(named(family.parameters))}
+    return {**family.network, **{name: value for name, value in family.newer.items() if name in known}}
+
+
+@contextlib.contextmanager
+def _narrowed(family: Family) -> Iterator[None]:
+    """The host's own classes, built with sizes of ours where it would leave them at their defaults."""
+    with contextlib.ExitStack() as stack:
+        for path, sizes in family.narrowed.items():
+            module, _, name = path.rpartition(".")
+            stack.enter_context(patch.object(importlib.import_module(module), name, partial(named(path), **sizes)))
+        yield
+
+
+def named(path: str) -> Any:
+    """What the host calls so; the text is a module and a name in it."""
+    module, _, name = path.rpartition(".")
+    return getattr(importlib.import_module(module), name)
+
+
+def fill(network: nn.Module, generator: torch.Generator) -> None:
     """Random weights; the host's classes leave their memory as it was, and so do two of its buffers."""
     tables = [
         *network.named_parameters(),
@@ -228,7 +263,7 @@ def _fill(network: nn.Module, generator: torch.Generator) -> None:
             tensor.normal_(0.0, 1 / math.sqrt(math.prod(tensor.shape[1:])), generator=generator)
 
 
-def _forwards(model: nn.Module) -> set[str]:
+def forwards(model: nn.Module) -> set[str]:
     """Modules with a forward of their own, with hooks, or in training mode."""
     return {
         name
@@ -237,12 +272,13 @@ def _forwards(model: nn.Module) -> set[str]:
     }
 
 
-def _changed(model: nn.Module, weights: dict[str, Tensor]) -> list[str]:
+def changed(model: nn.Module, weights: dict[str, Tensor]) -> list[str]:
+    """Weights that are not what they were."""
     return [name for name, tensor in model.state_dict().items() if not torch.equal(tensor, weights[name])]
 
 
 @contextlib.contextmanager
-def _alone() -> Iterator[None]:
+def alone() -> Iterator[None]:
     """On one thread, as more wait for each other longer than such small networks take; nothing stays loaded."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -254,7 +290,7 @@ def _alone() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _heard() -> Iterator[list[str]]:
+def heard() -> Iterator[list[str]]:
     """What is logged as a warning or worse, meanwhile."""
     found: list[str] = []
 

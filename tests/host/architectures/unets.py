@@ -13,11 +13,11 @@ UNET: dict[str, Any] = {
     "image_size": 32,
     "in_channels": 4,
     "out_channels": 4,
-    "model_channels": 64,
+    "model_channels": 32,
     "num_res_blocks": [1, 1],
     "channel_mult": [1, 2],
-    "transformer_depth": [1, 1],
-    "transformer_depth_output": [1, 1, 1, 1],
+    "transformer_depth": [0, 1],
+    "transformer_depth_output": [0, 0, 1, 1],
     "transformer_depth_middle": 1,
     "context_dim": 32,
     "adm_in_channels": None,
@@ -31,9 +31,6 @@ UNET: dict[str, Any] = {
 SD2 = {**UNET, "use_linear_in_transformer": True}
 SDXL = {
     **SD2,
-    "model_channels": 32,
-    "transformer_depth": [0, 1],
-    "transformer_depth_output": [0, 0, 1, 1],
     "num_classes": "sequential",
     "adm_in_channels": 32 + 6 * SIZES,
 }
@@ -50,15 +47,7 @@ VIDEO = {
     "use_temporal_attention": True,
     "disable_temporal_crossattention": False,
 }
-UPSCALER = {
-    **SD2,
-    "in_channels": 7,
-    "model_channels": 32,
-    "num_res_blocks": [1, 1, 1, 1],
-    "channel_mult": [1, 1, 1, 1],
-    "transformer_depth": [0, 1, 1, 1],
-    "transformer_depth_output": [0, 0, 1, 1, 1, 1, 1, 1],
-}
+UPSCALER = {**SD2, "in_channels": 7, "disable_self_attentions": [True, False]}
 STAGE_C = {
     "stable_cascade_stage": "c",
     "c_cond": 32,
@@ -78,9 +67,8 @@ STAGE_B = {
     "c_clip": 32,
 }
 
-DIFFUSERS = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q"
-NATIVE = "lora_unet_input_blocks_1_1_transformer_blocks_0_attn1_to_q"
-DEEPER = "lora_unet_input_blocks_3_1_transformer_blocks_0_attn1_to_q"
+DIFFUSERS = "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn1_to_q"
+NATIVE = "lora_unet_input_blocks_3_1_transformer_blocks_0_attn1_to_q"
 BLANK = "The picture that it changes is blank."
 
 
@@ -90,7 +78,7 @@ def _sd(host: str, title: str, network: dict[str, Any], **more: Any) -> Family:
 
 
 def _xl(host: str, title: str, network: dict[str, Any], **more: Any) -> Family:
-    return _sd(host, title, network, **{"key": DEEPER, "pooled": 32, **more})
+    return _sd(host, title, network, **{"key": NATIVE, "pooled": 32, **more})
 
 
 def _zero123(draw: Draw) -> dict[str, Any]:
@@ -115,7 +103,6 @@ FAMILIES = (
     ),
     _sd(
         "SD_X4Upscaler", "Stable Diffusion x4 upscaler", UPSCALER, kind="V_PREDICTION", latent=(4, 16, 16),
-        key="lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn1_to_q",
         note="The small picture is blank.",
     ),
     _sd(

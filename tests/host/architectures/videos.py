@@ -152,7 +152,9 @@ def _made(host: str, title: str, network: dict[str, Any], key: str, **more: Any)
 
 
 def _hunyuan(host: str, title: str, network: dict[str, Any], **more: Any) -> Family:
-    return _made(host, title, network, "double_blocks_0_img_attn_qkv", **more)
+    newer = {"meanflow_sum": bool(network["vision_in_dim"])}
+    parameters = "comfy.ldm.hunyuan_video.model.HunyuanVideoParams"
+    return _made(host, title, network, "double_blocks_0_img_attn_qkv", newer=newer, parameters=parameters, **more)
 
 
 def _wan(
