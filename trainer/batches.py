@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from .captions import draw_caption, varies
-from .latents import LatentStore, centred, drawn, is_fixed, load_mask, load_pixels
-from .noise import draw_levels, draw_noise
+from .latents import LatentStore, centred, drawn, is_fixed, load_mask, load_pixels, mirrored
+from .noise import draw_levels, draw_noise, draw_perturbation
 from .plan import Plan
 from .ports import View
 from .recipe import Recipe
@@ -32,6 +32,8 @@ class Batch:
     captions: tuple[str, ...]
     views: tuple[View, ...]
     weights: Tensor
+    regular: tuple[bool, ...]
+    """Which are regularisation images."""
     mask: Tensor | None
 
 
@@ -106,7 +108,7 @@ class Batches:
             if self.recipe.loss.masked_loss:
                 size = (latent.shape[-2], latent.shape[-1])
                 masks.append(load_mask(record, view, size, flipped=flipped))
-            views.append(view)
+            views.append(mirrored(view) if flipped else view)
             latents.append(latent)
         x0 = torch.stack(latents)
         noise = self.recipe.noise
@@ -114,11 +116,12 @@ class Batches:
             number=number,
             x0=x0,
             noise=draw_noise(x0, noise, of("noise", number)),
-            more_noise=torch.randn(x0.shape, generator=of("perturbation", number)) if noise.ip_noise_gamma else None,
+            more_noise=draw_perturbation(x0, noise, of("perturbation", number)),
             levels=draw_levels(len(x0), noise, of("timesteps", number)),
             captions=self._captions(indices, of("captions", number)),
             views=tuple(views),
             weights=self._weights(indices),
+            regular=tuple(self.plan.records[i].is_reg for i in indices),
             mask=torch.stack(masks) if masks else None,
         )
 

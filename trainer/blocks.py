@@ -23,7 +23,9 @@ NAMED = {
     "OUTS": "10000000000011111",
     "OUTALL": "10000000111111111",
 }
+RANK_LISTS = ("block_dims", "block_alphas", "conv_block_dims", "conv_block_alphas")
 _CURVES = ("cosine", "sine", "linear", "reverse_linear", "zeros")
+_SDXL = BlockCounts(down=9, mid=3, up=9)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,8 +69,9 @@ def block_weights(settings: Blocks, counts: BlockCounts | None) -> BlockWeights 
 def block_ranks(name: str, text: str, counts: BlockCounts | None) -> BlockWeights | None:
     """A list of ranks or alphas for all blocks in kohya's order; None when empty.
 
-    As kohya counts them: down, middle and up blocks one after the other, for SDXL with one number more at each end
-    (the layers before and after the blocks, which carry no LoRA).
+    As sd-scripts counts them: down, middle and up blocks one after the other. SD 1.5 and SD 2 have 25 (12, 1, 12).
+    SDXL has 21 (9, 3, 9), and there, as in sd-scripts, 23 numbers are taken too: the first and last stand for the
+    layers before and after the blocks, which carry no LoRA.
     """
     values = _numbers(name, text)
     if not values:
@@ -76,10 +79,13 @@ def block_ranks(name: str, text: str, counts: BlockCounts | None) -> BlockWeight
     if counts is None:
         raise KilnError(f"{name} is for UNets, and this model has no such blocks; clear it and use dim and conv_dim.")
     total = counts.down + counts.mid + counts.up
-    if len(values) == total + 2:
+    if counts == _SDXL and len(values) == total + 2:
         values = values[1:-1]
     if len(values) != total:
-        raise KilnError(f"{name} has {len(values)} numbers; this model has {total} blocks, give one number for each.")
+        raise KilnError(
+            f"{name} has {len(values)} numbers; this model has {total} blocks ({counts.down} down, {counts.mid} "
+            f"middle, {counts.up} up), give one number for each. SD 1.5 and SD 2 take 25, SDXL 21 or kohya's 23."
+        )
     middle = counts.down + counts.mid
     return BlockWeights(down=values[: counts.down], mid=values[counts.down : middle], up=values[middle:])
 

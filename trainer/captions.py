@@ -2,52 +2,92 @@
 
 from __future__ import annotations
 
+import re
+
 import torch
 
 from ..dataset.values import Record
 from .groups import Captions
 
+_WILDCARD = re.compile(r"\{\{|\}\}|\{([^{}]+)\}")
+
 
 def draw_caption(record: Record, settings: Captions, generator: torch.Generator) -> str:
-    """The record's caption after dropout and shuffle; the kept tags stay first.
+    """The record's caption after dropout, wildcards and shuffle; prose is never taken apart.
 
-    They are the first `keep_tokens`, or those before `keep_tokens_separator`, which is never trained on.
+    The first `keep_tokens` stay in place, or those before `keep_tokens_separator`, which is never trained on; what
+    comes behind a second one stays last, as in sd-scripts.
     """
     if settings.caption_dropout and _chance(generator) < settings.caption_dropout:
         return ""
-    if record.prose:
-        return record.prose
-    kept, rest = kept_and_rest(record.tags, settings)
+    first, rest, last = _read(record, settings, generator)
     if settings.tag_dropout:
         rest = [tag for tag in rest if _chance(generator) >= settings.tag_dropout]
     if settings.shuffle_caption:
         rest = [rest[i] for i in torch.randperm(len(rest), generator=generator).tolist()]
-    return ", ".join((*kept, *rest))
-
-
-def kept_and_rest(tags: tuple[str, ...], settings: Captions) -> tuple[list[str], list[str]]:
-    """The tags that stay in place, and the others."""
-    mark = settings.keep_tokens_separator.strip()
-    if mark and any(mark in tag for tag in tags):
-        # It may stand between commas or between two tags: `kiln, |||, smile` and `kiln ||| smile`.
-        kept, _, rest = ", ".join(tags).partition(mark)
-        return _split(kept), _split(rest.replace(mark, ","))
-    return list(tags[: settings.keep_tokens]), list(tags[settings.keep_tokens :])
+    return _joined([*first, *rest, *last], settings)
 
 
 def written(record: Record, settings: Captions) -> str:
-    """The record's caption in its own order, without the separator."""
-    kept, rest = kept_and_rest(record.tags, settings)
-    return record.prose or ", ".join((*kept, *rest))
+    """The record's caption in its own order, without separators, and with the first of each wildcard."""
+    first, rest, last = _read(record, settings, None)
+    return _joined([*first, *rest, *last], settings)
 
 
 def varies(settings: Captions) -> bool:
     """Whether the same record's caption differs from time to time."""
-    return bool(settings.shuffle_caption or settings.tag_dropout or settings.caption_dropout)
+    changes = settings.shuffle_caption or settings.tag_dropout or settings.caption_dropout or settings.enable_wildcard
+    return bool(changes)
 
 
-def _split(text: str) -> list[str]:
-    return [tag.strip() for tag in text.split(",") if tag.strip()]
+def parts_of(tags: tuple[str, ...], settings: Captions) -> tuple[list[str], list[str], list[str]]:
+    """The tags that stay in front, those that move, and those that stay behind."""
+    mark = settings.keep_tokens_separator.strip()
+    if not mark or not any(mark in tag for tag in tags):
+        return list(tags[: settings.keep_tokens]), list(tags[settings.keep_tokens :]), []
+    # It may stand between commas or between two tags: `kiln, |||, smile` and `kiln ||| smile`.
+    separator = _separator(settings)
+    first, _, more = separator.join(tags).partition(mark)
+    rest, _, last = more.partition(mark)
+    return _split(first, separator), _split(rest, separator), _split(last.replace(mark, separator), separator)
+
+
+def _read(
+    record: Record, settings: Captions, generator: torch.Generator | None
+) -> tuple[list[str], list[str], list[str]]:
+    text, separator = record.caption, _separator(settings)
+    if settings.enable_wildcard:
+        text = _chosen(text, generator)
+    elif record.tags and not record.prose and separator == ",":
+        return parts_of(record.tags, settings)
+    if record.prose and (separator == "," or separator not in text):
+        return [text], [], []
+    return parts_of(tuple(_split(text, separator)), settings)
+
+
+def _chosen(text: str, generator: torch.Generator | None) -> str:
+    """One of each `{a|b|c}`, the first without a generator; `{{` and `}}` are braces, as in sd-scripts."""
+
+    def choice(found: re.Match[str]) -> str:
+        if found[1] is None:
+            return found[0][0]
+        options = found[1].split("|")
+        return options[int(torch.randint(len(options), (), generator=generator)) if generator else 0].strip()
+
+    return _WILDCARD.sub(choice, text)
+
+
+def _joined(tags: list[str], settings: Captions) -> str:
+    mark = settings.secondary_separator.strip()
+    return ", ".join(tag for one in tags for tag in (_split(one, mark) if mark else [one]))
+
+
+def _separator(settings: Captions) -> str:
+    return settings.caption_separator.strip() or ","
+
+
+def _split(text: str, separator: str) -> list[str]:
+    return [tag.strip() for tag in text.split(separator) if tag.strip()]
 
 
 def _chance(generator: torch.Generator) -> float:

@@ -14,7 +14,8 @@ OPTIMIZERS = (
     "DAdaptAdam", "DAdaptLion", "AdamWScheduleFree", "SGD",
 )  # fmt: skip
 SCHEDULES = (
-    "constant", "constant_with_warmup", "linear", "cosine", "cosine_with_restarts", "polynomial",
+    "constant", "constant_with_warmup", "linear", "cosine", "cosine_with_restarts", "polynomial", "cosine_with_min_lr",
+    "warmup_stable_decay", "inverse_sqrt",
 )  # fmt: skip
 LOSSES = ("l2", "huber", "smooth_l1", "l1")
 HUBER_SCHEDULES = ("snr", "exponential", "constant")
@@ -113,7 +114,7 @@ class Blocks:
     )
     mid_lr_weight: str = setting("", "Weight of the middle block.", detail=True)
     up_lr_weight: str = setting("", "Weights of the up blocks, or a curve.", detail=True)
-    block_dims: str = setting("", "Rank of each block: 25 numbers (SDXL: 21, or kohya's 23).", detail=True)
+    block_dims: str = setting("", "Rank of each block: 25 numbers (SDXL: 21 or kohya's 23).", detail=True)
     block_alphas: str = setting("", "Alpha of each block.", detail=True)
     conv_block_dims: str = setting("", "Rank of each block's 3x3 convolutions.", detail=True)
     conv_block_alphas: str = setting("", "Alpha of each block's 3x3 convolutions.", detail=True)
@@ -133,9 +134,25 @@ class Optimizer:
     text_lr: float = setting(5e-5, "Learning rate of the text encoder; 0 leaves it alone.", low=0, high=10, step=1e-6)
     lr_scheduler: str = setting("cosine", "Learning-rate schedule.", choices=SCHEDULES)
     warmup: str = setting("0", "Warmup: 100 (steps), 10 %, or 1 epoch.")
-    cycles: int = setting(1, "Restarts of cosine_with_restarts.", low=1, high=100, step=1)
+    cycles: int = setting(
+        1, "Restarts of cosine_with_restarts; waves of cosine_with_min_lr and warmup_stable_decay.",
+        low=1, high=100, step=1,
+    )  # fmt: skip
     power: float = setting(1.0, "Power of the polynomial schedule.", low=0.1, high=10, step=0.1, detail=True)
-    weight_decay: float = setting(0.01, "Decoupled weight decay.", low=0, high=1, step=0.001, detail=True)
+    min_lr_ratio: float = setting(
+        0.0, "Where cosine_with_min_lr and warmup_stable_decay end, as a share of the rate.",
+        low=0, high=1, step=0.01, detail=True,
+    )  # fmt: skip
+    lr_decay: str = setting(
+        "20 %", "Last part of warmup_stable_decay, where the rate falls: 100, 20 %, 1 epoch.", detail=True
+    )
+    timescale: int = setting(
+        0, "Updates over which inverse_sqrt falls; 0 takes the warmup's.", low=0, high=10**7, step=1, detail=True
+    )
+    weight_decay: float = setting(
+        0.01, "Weight decay: weights shrink by this times the rate (SGD adds it to the gradient).",
+        low=0, high=1, step=0.001, detail=True,
+    )  # fmt: skip
     beta1: float = setting(0.9, "Decay of the first moment.", low=0, high=0.9999, step=0.001, detail=True)
     beta2: float = setting(0.999, "Decay of the second moment.", low=0, high=0.999999, step=0.001, detail=True)
     max_grad_norm: float = setting(
@@ -160,7 +177,7 @@ class Optimizer:
     )  # fmt: skip
 
     def __post_init__(self) -> None:
-        _check(self, "warmup", "stop_text_at")
+        _check(self, "warmup", "lr_decay", "stop_text_at")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,6 +228,14 @@ class Captions:
     keep_tokens_separator: str = setting(
         "", "A tag such as ||| that says where the kept tags end, instead of keep_tokens.", detail=True
     )
+    caption_separator: str = setting(",", "What stands between the tags of a caption.", detail=True)
+    secondary_separator: str = setting(
+        "", "A sign such as ;;; between tags that stay together under shuffle and dropout; trained on as a comma.",
+        detail=True,
+    )  # fmt: skip
+    enable_wildcard: bool = setting(
+        False, "Of {red|blue|green} in a caption, one is drawn each time; {{ and }} are braces.", detail=True
+    )
     max_token_length: int = setting(
         0, "Tokens of a caption that are read: 75, 150, 225; 0 reads all, as sampling does.",
         low=0, high=10000, step=75, detail=True,
@@ -236,6 +261,9 @@ class Noise:
     noise_offset: float = setting(
         0.0, "A little noise that is equal all over a channel, 0.03 to 0.1: darker darks.", low=0, high=1, step=0.01
     )
+    noise_offset_random_strength: bool = setting(
+        False, "noise_offset is the most; how much of it is drawn anew for each image.", detail=True
+    )
     adaptive_noise_scale: float = setting(
         0.0, "Adds this times the latent's mean to noise_offset.", low=-1, high=1, step=0.01, detail=True
     )
@@ -249,6 +277,9 @@ class Noise:
         0.0, "Input perturbation: more noise on what the network sees, not on its target; 0.05 to 0.1.",
         low=0, high=1, step=0.01, detail=True,
     )  # fmt: skip
+    ip_noise_gamma_random_strength: bool = setting(
+        False, "ip_noise_gamma is the most; how much of it is drawn anew for each image.", detail=True
+    )
     min_timestep: int = setting(0, "Least noise trained on, of 1000 steps.", low=0, high=999, step=1, detail=True)
     max_timestep: int = setting(1000, "Most noise trained on, of 1000 steps.", low=1, high=1000, step=1, detail=True)
     timestep_sampling: str = setting(
@@ -264,6 +295,9 @@ class Noise:
     )  # fmt: skip
     expected_prediction: str = setting(
         "any", "What the model must predict; any other is an error before training.", choices=PREDICTIONS, detail=True
+    )
+    zero_terminal_snr: bool = setting(
+        False, "The model's noise must end in nothing but noise; any other is an error before training.", detail=True
     )
 
     def __post_init__(self) -> None:
@@ -284,6 +318,9 @@ class Loss:
         False, "Debiased estimation: noisy steps, where the picture is laid out, count more."
     )
     prior_loss_weight: float = setting(1.0, "Weight of regularisation images.", low=0, high=10, step=0.05)
+    prior_preservation: bool = setting(
+        False, "Regularisation images teach the model's own answers without the LoRA, not their pictures.", detail=True
+    )
     scale_v_pred_loss: bool = setting(False, "Weighs a v model's loss as a noise model's.", detail=True)
     loss_type: str = setting(
         "l2", "Form of the error; huber and smooth_l1 forgive outliers.", choices=LOSSES, detail=True

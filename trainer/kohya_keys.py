@@ -14,6 +14,8 @@ DIRECT: Mapping[str, str] = {
     "network_weights": "start_from",
     "lr_scheduler_num_cycles": "cycles",
     "lr_scheduler_power": "power",
+    "lr_scheduler_min_lr_ratio": "min_lr_ratio",
+    "lr_scheduler_timescale": "timescale",
     "max_grad_norm": "max_grad_norm",
     "bucket_reso_steps": "bucket_step",
     "min_bucket_reso": "min_bucket",
@@ -26,20 +28,26 @@ DIRECT: Mapping[str, str] = {
     "shuffle_caption": "shuffle_caption",
     "keep_tokens": "keep_tokens",
     "keep_tokens_separator": "keep_tokens_separator",
+    "caption_separator": "caption_separator",
+    "secondary_separator": "secondary_separator",
+    "enable_wildcard": "enable_wildcard",
     "caption_dropout_rate": "caption_dropout",
     "caption_tag_dropout_rate": "tag_dropout",
     "clip_skip": "clip_skip",
     "max_token_length": "max_token_length",
     "noise_offset": "noise_offset",
+    "noise_offset_random_strength": "noise_offset_random_strength",
     "adaptive_noise_scale": "adaptive_noise_scale",
     "multires_noise_iterations": "multires_noise_iterations",
     "multires_noise_discount": "multires_noise_discount",
     "ip_noise_gamma": "ip_noise_gamma",
+    "ip_noise_gamma_random_strength": "ip_noise_gamma_random_strength",
     "min_timestep": "min_timestep",
     "max_timestep": "max_timestep",
     "logit_mean": "logit_mean",
     "logit_std": "logit_std",
     "mode_scale": "mode_scale",
+    "zero_terminal_snr": "zero_terminal_snr",
     "min_snr_gamma": "min_snr_gamma",
     "prior_loss_weight": "prior_loss_weight",
     "debiased_estimation_loss": "debiased_estimation",
@@ -116,11 +124,11 @@ OPTIMIZER_DEFAULTS: Mapping[str, tuple[float, float, float]] = {
 }  # fmt: skip
 """Weight decay, beta1 and beta2 of the libraries that sd-scripts uses; else (0, 0.9, 0.999). SGD's beta1: momentum."""
 ARGUMENT_NAMES: Mapping[str, str] = {"decouple": "weight_decouple", "use_bias_correction": "bias_correction"}
-"""Arguments of Prodigy and D-Adaptation, as kohya's libraries and as ours call them."""
+"""Arguments of Prodigy and D-Adaptation, as kohya's libraries and as ours call them; DAdaptAdam has both off there."""
 SCHEDULES: Mapping[str, str] = {
-    "cosine_with_min_lr": "cosine", "warmup_stable_decay": "constant_with_warmup", "inverse_sqrt": "linear",
-    "piecewise_constant": "constant", "adafactor": "constant",
-}  # fmt: skip
+    "piecewise_constant": "constant",
+    "adafactor": "constant",
+}
 """Schedules that are not there, and the nearest that is."""
 
 MODULES: Mapping[str, str] = {
@@ -200,15 +208,9 @@ NO_EFFECT: Mapping[str, str] = dict(
 
 _ONE = "1"
 NO_HOME: Mapping[str, tuple[str, str]] = {
-    "noise_offset_random_strength": ("", "the offset is the same every time"),
-    "ip_noise_gamma_random_strength": ("", "the strength is the same every time"),
-    "zero_terminal_snr": ("", "the noise levels are the loaded model's own; ModelSamplingDiscrete (zsnr) sets them"),
     "v_pred_like_loss": ("", "there is no such part of the loss"),
     "huber_scale": (_ONE, "huber_c is not scaled"),
     "caption_dropout_every_n_epochs": ("", "captions are dropped by rate only (caption_dropout_rate)"),
-    "caption_separator": (",", "captions are split at commas"),
-    "secondary_separator": ("", "a tag is what stands between commas"),
-    "enable_wildcard": ("", "captions are read as they stand, without {a|b}"),
     "weighted_captions": ("", "brackets in captions are part of the tag"),
     "face_crop_aug_range": ("", "Crop Views makes crops, random_crop varies them"),
     "token_warmup_min": (_ONE, "all tags are read from the start"),
@@ -228,9 +230,6 @@ NO_HOME: Mapping[str, tuple[str, str]] = {
     "skip_until_initial_step": ("", "a run starts at its start, or where it stopped"),
     "lr_scheduler_type": ("", "schedules of other libraries are not there; lr_scheduler counts"),
     "lr_scheduler_args": ("", "schedules take no more arguments than cycles and power"),
-    "lr_decay_steps": ("", "there is no such schedule"),
-    "lr_scheduler_timescale": ("", "there is no such schedule"),
-    "lr_scheduler_min_lr_ratio": ("", "there is no such schedule"),
     "train_inpainting": ("", "inpainting is not trained"),
     "in_json": ("", "captions are read from files beside the pictures"),
     "dataset_class": ("", "pictures come from folders"),

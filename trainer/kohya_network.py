@@ -145,6 +145,8 @@ def read_optimizer(sheet: Sheet) -> dict[str, Any]:
     found: dict[str, Any] = {"optimizer_type": name, "weight_decay": decay, "beta1": beta1, "beta2": beta2}
     sheet.arguments("optimizer_args", "opt:")
     extra: list[str] = []
+    # On here, and off in kohya's library.
+    switches = dict.fromkeys(ARGUMENT_NAMES.values(), False) if name == "DAdaptAdam" else {}
     for key in sheet.names("opt:"):
         bare = key.partition(":")[2]
         if bare == "weight_decay":
@@ -158,10 +160,16 @@ def read_optimizer(sheet: Sheet) -> dict[str, Any]:
             extra += _adafactor(sheet, key, bare)
         elif bare in ("log_every", "fsdp_in_use", "slice_p", "use_triton"):
             continue
+        elif name == "DAdaptAdam" and bare in ARGUMENT_NAMES:
+            switches[ARGUMENT_NAMES[bare]] = sheet.flag(key)
+            sheet.say(key, "applied", f"optimizer_args has {ARGUMENT_NAMES[bare]}={sheet.flag(key)}")
+            if sheet.flag(key):
+                sheet.say(key, "default", "on, as it is here anyway")
         else:
             ours = ARGUMENT_NAMES.get(bare, bare) if name in ADAPTIVE else bare
             extra.append(f"{ours}={sheet.text(key)}")
             sheet.say(key, "applied", f"optimizer_args has {extra[-1]}")
+    extra += [f"{switch}=False" for switch, on in switches.items() if not on]
     if sheet.text("optimizer_type").lower().startswith("sgdnesterov"):
         extra.append("nesterov=True")
     if (

@@ -45,6 +45,8 @@ def read_direct(sheet: Sheet) -> dict[str, Any]:
         sheet.say("alpha_mask", "applied", "masked_loss = true")
     else:
         sheet.say("alpha_mask", "default", "off")
+    if found.get("enable_wildcard"):
+        sheet.say("enable_wildcard", "applied", "enable_wildcard = true; a caption's lines are read as one")
     if not found.get("multires_noise_iterations"):
         sheet.say("multires_noise_discount", "default", "no pyramid noise without multires_noise_iterations")
     if sheet.flag("sdxl"):
@@ -84,6 +86,7 @@ def read_schedule(sheet: Sheet) -> dict[str, Any]:
         sheet.say("lr_scheduler", "unsupported", f"there is no such schedule; {SCHEDULES[kind]} is taken")
     elif kind:
         found["lr_scheduler"] = settle(sheet, "lr_scheduler", "lr_scheduler", kind)
+    found |= _decay(sheet, kind)
     if sheet.dialect == "gui" and not sheet.has("lr_scheduler_num_cycles") and kind == "cosine_with_restarts":
         found["cycles"] = min(100, max(1, sheet.whole("epoch")))
         sheet.say("lr_scheduler_num_cycles", "applied", f"blank: the GUI takes the epochs, cycles = {found['cycles']}")
@@ -96,6 +99,19 @@ def read_schedule(sheet: Sheet) -> dict[str, Any]:
         verdict, words = ("default", "constant has no warmup") if constant else ("applied", f"warmup = {text}")
         sheet.say(name, verdict, words)
     return found
+
+
+def _decay(sheet: Sheet, kind: str) -> dict[str, Any]:
+    """The part in which warmup_stable_decay falls; sd-scripts has none where nothing is said."""
+    name = "lr_decay_steps"
+    if kind != "warmup_stable_decay":
+        sheet.say(name, "default", "only warmup_stable_decay has it")
+        return {}
+    text = span(sheet, name) if sheet.has(name) else "0"
+    sheet.say(name, "applied", f"lr_decay = {text}")
+    if not sheet.has(name):
+        sheet.assumed["lr_decay"] = text
+    return {"lr_decay": text}
 
 
 def _warmup(sheet: Sheet) -> tuple[str, str]:
@@ -143,6 +159,8 @@ def read_noise(sheet: Sheet) -> dict[str, Any]:
         sheet.say("v_parameterization", "applied", "expected_prediction = v; the loaded model must predict it")
     else:
         sheet.say("v_parameterization", "default", "the loaded model's own prediction is trained")
+    if sheet.flag("zero_terminal_snr"):
+        sheet.say("zero_terminal_snr", "applied", "zero_terminal_snr = true; the loaded model must have it")
     scheme = sheet.text("weighting_scheme").lower()
     if scheme in ("logit_normal", "mode"):
         found["timestep_sampling"] = settle(sheet, "weighting_scheme", "timestep_sampling", scheme)

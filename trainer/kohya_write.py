@@ -26,9 +26,10 @@ _ALGORITHMS = {
     "LoRA": "locon", "LoHa": "loha", "LoKr": "lokr", "DyLoRA": "dylora", "GLoRA": "glora", "OFT": "diag-oft",
     "BOFT": "boft",
 }  # fmt: skip
-_SPANS = ("warmup", "stop_text_at", "save_every", "validate_every", "sample_every")
+_SPANS = ("warmup", "lr_decay", "stop_text_at", "save_every", "validate_every", "sample_every")
 _WHY = {
     "warmup": "sd-scripts counts warmup in steps or as a share, and constant has none",
+    "lr_decay": "sd-scripts counts it in steps or as a share, and only warmup_stable_decay has it",
     "stop_text_at": "its LoRA scripts do not stop the text encoder",
     "max_token_length": "it reads 75, 150 or 225 tokens",
     "block_preset": "write the numbers into down_lr_weight, mid_lr_weight and up_lr_weight",
@@ -215,6 +216,10 @@ def _optimizer(recipe: Recipe) -> dict[str, Any]:
         args += ["relative_step=False", "warmup_init=False"]
         if not any(line.startswith("scale_parameter") for line in settings.optimizer_args):
             args.append("scale_parameter=False")
+    if name == "DAdaptAdam":
+        given = [line.partition("=")[0].strip() for line in settings.optimizer_args]
+        # On here, and off there unless it is said.
+        args += [f"{kohya}=True" for kohya, ours in ARGUMENT_NAMES.items() if not {kohya, ours} & set(given)]
     theirs = {ours: kohya for kohya, ours in ARGUMENT_NAMES.items()} if name in ADAPTIVE else {}
     for line in settings.optimizer_args:
         key, _, value = (part.strip() for part in line.partition("="))
@@ -230,18 +235,19 @@ def _optimizer(recipe: Recipe) -> dict[str, Any]:
     for rate, switch in ((settings.text_lr, "unet"), (settings.unet_lr, "text_encoder")):
         if not rate:
             found[f"network_train_{switch}_only"] = True
-    warmup = _warmup(recipe)
-    return {**found, "lr_warmup_steps": warmup} if warmup else found
+    if settings.lr_scheduler != "constant" and (warmup := _updates(settings.warmup, recipe)):
+        found["lr_warmup_steps"] = warmup
+    if settings.lr_scheduler == "warmup_stable_decay" and (decay := _updates(settings.lr_decay, recipe)):
+        found["lr_decay_steps"] = decay
+    return found
 
 
-def _warmup(recipe: Recipe) -> int | float:
+def _updates(text: str, recipe: Recipe) -> int | float:
     """Steps, or a share of the run; epochs become a share where the run's length is known in epochs."""
-    span, amount = parse_span(recipe.optimizer.warmup), recipe.amount
-    if recipe.optimizer.lr_scheduler == "constant" or (span.unit == "epochs" and amount.max_train_steps):
-        return 0
-    if span.unit == "steps":
-        return round(span.amount)
-    return span.amount if span.unit == "share" else min(1.0, span.amount / amount.epochs)
+    span, amount = parse_span(text), recipe.amount
+    if span.unit == "epochs":
+        return 0 if amount.max_train_steps else min(1.0, span.amount / amount.epochs)
+    return round(span.amount) if span.unit == "steps" else span.amount
 
 
 def _noise(recipe: Recipe) -> dict[str, Any]:

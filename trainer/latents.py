@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import hashlib
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +19,7 @@ from torch import Tensor
 from ..dataset.images import open_alpha, open_image, open_mask
 from ..dataset.values import Record, identity
 from .buckets import Size, cover
+from .files import refused
 from .groups import Buckets
 from .ports import View
 
@@ -35,6 +39,13 @@ def drawn(record: Record, bucket: Size, generator: torch.Generator) -> View:
     room = [scaled[axis] - bucket[axis] for axis in (0, 1)]
     left, top = (int(torch.randint(side + 1, (), generator=generator)) for side in room)
     return View(original=record.view_size, crop=(left, top), target=bucket)
+
+
+def mirrored(view: View) -> View:
+    """What a model is told of a view that is seen mirrored: the crop begins where it ended before, from the left."""
+    scaled, _ = cover(view.original, view.target)
+    left = scaled[0] - view.target[0] - view.crop[0]
+    return dataclasses.replace(view, crop=(left, view.crop[1]))
 
 
 def load_pixels(record: Record, view: View, *, flipped: bool = False, colors: torch.Generator | None = None) -> Tensor:
@@ -65,7 +76,10 @@ def is_fixed(settings: Buckets) -> bool:
 
 
 class LatentStore:
-    """Latents x0 [C, h, w] by what they were made from; a file is whole or not there."""
+    """Latents x0 [C, h, w] by what they were made from; a file is whole or not there, whoever writes it.
+
+    Making one raises `KilnError` when the disk refuses.
+    """
 
     def __init__(self, folder: Path, mark: str, encode: Callable[[Tensor], Tensor]) -> None:
         self._folder, self._mark, self._to_latent = folder, mark, encode
@@ -90,10 +104,18 @@ class LatentStore:
     def _write(self, record: Record, view: View, flipped: bool) -> Tensor:
         file = self.file(record, view, flipped)
         latent = self.encode(load_pixels(record, view, flipped=flipped))
-        file.parent.mkdir(parents=True, exist_ok=True)
-        partial = file.with_suffix(".partial")
-        safetensors.torch.save_file({"latent": latent}, partial)
-        partial.replace(file)
+        # A name of its own: another process may be making the same latent.
+        partial = file.with_name(f"{file.stem}.{uuid.uuid4().hex}.partial")
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            safetensors.torch.save_file({"latent": latent}, partial)
+            partial.replace(file)
+        except (OSError, safetensors.SafetensorError) as error:
+            # Of two that make it at once, one is enough.
+            if self._read(file) is None:
+                raise refused(file, error) from error
+        finally:
+            _tidy(file)
         return latent
 
     def encode(self, pixels: Tensor) -> Tensor:
@@ -107,6 +129,13 @@ class LatentStore:
             return safetensors.torch.load_file(file)["latent"]
         except (OSError, KeyError, safetensors.SafetensorError):
             return None
+
+
+def _tidy(file: Path) -> None:
+    """Drop what this process and killed ones left beside a file; another that is still at it finds it whole."""
+    for left in file.parent.glob(f"{file.stem}.*.partial"):
+        with contextlib.suppress(OSError):
+            left.unlink()
 
 
 def _placed(image: Image.Image, view: View, enlarge: Image.Resampling) -> Image.Image:

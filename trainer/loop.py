@@ -22,12 +22,14 @@ from .formats import describe, save_file
 from .latents import LatentStore, centred, is_fixed
 from .network import Placed, make_adapters
 from .noise import sigma_at
-from .optim import make_optimizer, make_schedule, rates, switch
+from .optim import make_optimizer, rates, switch
 from .plan import Plan, make_plan
 from .ports import Model, Reporter, StepReport
-from .preflight import Preflight, check, look_ahead
+from .preflight import Preflight, check, look_ahead, stop_of_text
+from .prior import Prior
 from .recipe import Recipe
 from .runs import RunFolder
+from .schedules import make_schedule
 from .spans import parse_span
 from .state import Average, load_state, restore, save_state
 from .streams import derived, stream
@@ -40,7 +42,8 @@ BAD_STEPS_IN_A_ROW = 3
 EXPLODING = 10.0
 STATE_EVERY_SECONDS = 300.0
 # In fp16, gradients are scaled up so that small ones do not vanish: as high as holds, doubled after so many good steps.
-FIRST_SCALE, SCALE_GROWS_AFTER = 2.0**14, 500
+# Overflows at the least scale are bad steps.
+FIRST_SCALE, LEAST_SCALE, SCALE_GROWS_AFTER = 2.0**14, 2.0, 500
 
 
 @dataclass(slots=True, kw_only=True)
@@ -60,6 +63,7 @@ class _Trainer:
     reporter: Reporter
     metadata: dict[str, str]
     average: Average | None
+    prior: Prior | None
     stop_text_at: int
     # What the model predicts, as `objective.prediction` says.
     kind: str
@@ -138,6 +142,8 @@ def _opened(
 ) -> Iterator[_Trainer]:
     """The model open and the adapters on it, for a while."""
     plan = make_plan(dataset, recipe)
+    # Before the pictures are encoded, which may take long.
+    check(recipe, model, plan)
     store = LatentStore(latents, model.pixel_mark(), model.encode_pixels)
     encode_images(plan, recipe, store, reporter)
     precision, checkpointing = recipe.compute.precision, recipe.compute.gradient_checkpointing
@@ -187,16 +193,16 @@ def _prepare(
         reporter=reporter,
         metadata=describe(recipe, dataset, plan, model.facts()),
         average=average,
-        stop_text_at=_steps(recipe.optimizer.stop_text_at, plan),
+        prior=Prior(model, recipe, placed) if recipe.loss.prior_preservation else None,
+        stop_text_at=stop_of_text(recipe, plan),
         kind=objective.prediction(model.schedule),
         scale=FIRST_SCALE if model.traits().half else 1.0,
     )
 
 
 def _look_ahead(trainer: _Trainer, dataset: Dataset) -> Preflight:
-    """Check the recipe, then try one forward and backward on the largest size: its time, and whether it fits."""
+    """Try one forward and backward on the largest size: its time, and whether it fits."""
     model, recipe, plan = trainer.model, trainer.recipe, trainer.plan
-    check(recipe, model, plan)
     largest = max(plan.images(), key=lambda size: size[0] * size[1])
     rows = [i for i, (bucket, n) in enumerate(zip(plan.buckets, plan.repeats, strict=True)) if bucket == largest and n]
     batch = trainer.batches.trial((rows * plan.batch)[: min(plan.batch, plan.images()[largest])])
@@ -222,6 +228,8 @@ def _begin(trainer: _Trainer) -> None:
         trainer.skipped, trainer.bad_steps = counts["skipped"], counts["bad_steps"]
         trainer.scale, trainer.good_steps = counts["scale"], counts["good_steps"]
         trainer.reporter.note(f"Going on after step {trainer.step} of {plan.steps}.")
+    elif folder.has_state():
+        trainer.reporter.note(f"What {folder.folder} holds of an unfinished run cannot be read; beginning again.")
     folder.start(trainer.recipe, trainer.step)
     trainer.metadata["ss_training_started_at"] = folder.started_at
     trainer.state_saved = time.monotonic()
@@ -284,8 +292,8 @@ def _step(trainer: _Trainer, update: Update) -> None:
         trainer.bad_steps = 0
     else:
         trainer.skipped += 1
-        # An overflow of scaled gradients says nothing of the recipe.
-        trainer.bad_steps += trainer.scale == 1 or not math.isfinite(loss_value)
+        # An overflow of scaled gradients says nothing of the recipe, as long as there is a lower scale.
+        trainer.bad_steps += trainer.scale <= LEAST_SCALE or not math.isfinite(loss_value)
     _rescale(trainer, math.isfinite(norm_value))
     trainer.schedule.step()
     trainer.step = update.step
@@ -310,7 +318,7 @@ def _rescale(trainer: _Trainer, good: bool) -> None:
         return
     trainer.good_steps = trainer.good_steps + 1 if good else 0
     if not good:
-        trainer.scale = max(2.0, trainer.scale / 2)
+        trainer.scale = max(LEAST_SCALE, trainer.scale / 2)
     elif trainer.good_steps % SCALE_GROWS_AFTER == 0:
         trainer.scale *= 2
 
@@ -328,6 +336,8 @@ def _losses(trainer: _Trainer, batch: Batch) -> Tensor:
         perturbed = schedule.noised(x0, more, sigma)
         slope = objective.input_slope(schedule, sigma).view(-1, *(1,) * (x0.ndim - 1))
         x_t, target = perturbed, x0 + slope * (perturbed - x_t)
+    if trainer.prior:
+        target = trainer.prior.targets(batch, x_t, sigma, target)
     settings = recipe.loss
     losses = objective.loss_per_image(
         model.denoise(x_t, sigma, conds),
@@ -392,6 +402,7 @@ def _report(
         grad_norm=norm,
         lr=used,
         seconds=round(seconds, 4),
+        it_s=round(1 / seconds, 3),
         memory=trainer.model.memory(),
         skipped=trainer.skipped,
     )
@@ -525,7 +536,3 @@ def _due(span: str, step: int, plan: Plan) -> bool:
     if every.unit == "epochs":
         return step % max(1, round(every.amount * plan.steps_an_epoch)) == 0
     return step % max(1, every.steps(steps=plan.steps, steps_an_epoch=plan.steps_an_epoch)) == 0
-
-
-def _steps(span: str, plan: Plan) -> int:
-    return parse_span(span).steps(steps=plan.steps, steps_an_epoch=plan.steps_an_epoch)

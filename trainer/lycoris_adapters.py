@@ -1,23 +1,26 @@
 """LyCORIS's modules as adapters: LoHa, LoKr, DoRA and the rest, built one by one on loaded layers.
 
-Built directly, not by `create_lycoris`, which keeps its preset in class attributes.
+Built directly, not by `create_lycoris`, which keeps its preset in class attributes. A module adds to its layer's output
+where its algorithm can (`bypass_mode`); the others compute the layer's new weight, in fp32, because in 16 bits a small
+change of a weight is rounded away.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .adapters import copy_into
 from .errors import KilnError
 from .groups import Network
 from .ports import Layer
 
-# Rows: LyCORIS's module and class; whether `bypass_mode` (adding to the output) is exact for it.
+# Rows: LyCORIS's module and class; whether `bypass_mode` (adding to the output) is exact for it. OFT's and BOFT's turns
+# the bias too, and DyLoRA's scales by another number.
 _CLASSES = {
     "LoRA": ("locon", "LoConModule", True),
     "LoHa": ("loha", "LohaModule", True),
@@ -38,10 +41,11 @@ class Lycoris:
         assert isinstance(weight, Tensor)
         kind = _class(settings.network_type)
         options: dict[str, Any] = {
-            "dropout": settings.network_dropout,
-            "rank_dropout": settings.rank_dropout,
+            # GLoRA's keeps what it should drop.
+            "rank_dropout": settings.rank_dropout if settings.network_type != "GLoRA" else 0.0,
             "module_dropout": settings.module_dropout,
             "use_tucker": settings.use_tucker,
+            "bypass_mode": adds_to_outputs(settings),
         }
         if settings.dora:
             options["weight_decompose"] = True
@@ -52,14 +56,13 @@ class Lycoris:
         if settings.network_type == "DyLoRA":
             # One rank after another, so that every smaller rank is a LoRA too.
             options["block_size"] = 1
-        if not weight.dtype.is_floating_point or weight.dtype.itemsize == 1:
-            if settings.dora or not _CLASSES[settings.network_type][2]:
-                what = "DoRA" if settings.dora else settings.network_type
-                raise KilnError(
-                    f"{what} needs the base's weights themselves, and {layer.key} is loaded as {weight.dtype}; "
-                    "load the model in 16 bits, or use LoRA, LoHa or LoKr."
-                )
-            options["bypass_mode"] = True
+        exact = _CLASSES[settings.network_type][2] and not settings.dora
+        if not exact and (not weight.dtype.is_floating_point or weight.dtype.itemsize == 1):
+            what = "DoRA" if settings.dora else settings.network_type
+            raise KilnError(
+                f"{what} needs the base's weights themselves, and {layer.key} is loaded as {weight.dtype}; "
+                "load the model in 16 bits, or use LoRA, LoHa, LoKr or GLoRA without DoRA."
+            )
         # LyCORIS draws its first values from the global generator.
         with torch.random.fork_rng(devices=[]):
             # The CPU's alone: `torch.manual_seed` would move the GPU's too.
@@ -68,6 +71,7 @@ class Lycoris:
         if settings.network_type == "DyLoRA":
             module.get_random_rank_weight = partial(_drawn_ranks, module)
         self.module = module.to(weight.device).float().train().requires_grad_()
+        _fit_dtypes(self.module, weight)
         self._fast = tuple(p for p in self.parameters if not p.any())
         self._before: Any = None
 
@@ -132,6 +136,35 @@ class Lycoris:
     def learn(self, on: bool) -> None:
         """Whether dropouts act, and DyLoRA trains fewer ranks than it has."""
         self.module.train(on)
+
+
+def adds_to_outputs(settings: Network) -> bool:
+    """Whether such a module adds to its layer's output, and needs not the layer's weight."""
+    if settings.dora or not _CLASSES[settings.network_type][2]:
+        return False
+    # LoKr's addition knows nothing of rank dropout.
+    return settings.network_type != "LoKr" or not settings.rank_dropout
+
+
+def _fit_dtypes(module: Any, weight: Tensor) -> None:
+    """Let a module in fp32 work on a layer of any dtype.
+
+    Weights are added up in fp32, and what is applied to a layer's input takes the input's dtype, as the base does.
+    """
+    op: Callable[..., Tensor] = module.op
+
+    def applied(x: Tensor, weight: Tensor, bias: Tensor | None = None, **about: Any) -> Tensor:
+        return op(x, weight.to(x.dtype), bias, **about)
+
+    def convolved(conv: Any, x: Tensor) -> Tensor:
+        out: Tensor = conv._conv_forward(x, conv.weight.to(x.dtype), None)
+        return out
+
+    module.op = applied
+    module._current_weight = lambda: weight.detach().float()
+    convolutions: list[Any] = [child for child in module.children() if isinstance(child, nn.Conv2d)]
+    for conv in convolutions:
+        conv.forward = partial(convolved, conv)
 
 
 def _class(name: str) -> Any:

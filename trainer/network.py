@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .adapters import Adapter, Lora
-from .blocks import block_ranks, block_weights
+from .blocks import RANK_LISTS, block_ranks, block_weights
 from .errors import KilnError, NothingToTrain
 from .groups import Blocks, Network
 from .lycoris_adapters import Lycoris
@@ -44,8 +44,7 @@ def make_adapters(
     `NothingToTrain` when no layer is left, `KilnError` when `start` does not fit.
     """
     weights = block_weights(blocks, counts)
-    lists = ("block_dims", "block_alphas", "conv_block_dims", "conv_block_alphas")
-    ranks = {name: block_ranks(name, getattr(blocks, name), counts) for name in lists}
+    ranks = {name: block_ranks(name, getattr(blocks, name), counts) for name in RANK_LISTS}
     placed = []
     for layer in layers:
         if layer.part not in parts or not _wanted(layer, network):

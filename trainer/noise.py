@@ -54,9 +54,22 @@ def draw_noise(x0: Tensor, settings: Noise, generator: torch.Generator) -> Tenso
         noise = _pyramid(noise, settings, generator)
     if settings.noise_offset or settings.adaptive_noise_scale:
         inner = tuple(range(2, x0.ndim))
-        size = settings.noise_offset + settings.adaptive_noise_scale * x0.mean(inner, keepdim=True).abs()
         ones = (1,) * len(inner)
+        offset: Tensor | float = settings.noise_offset
+        if settings.noise_offset_random_strength:
+            offset = offset * torch.rand(len(x0), 1, *ones, generator=generator)
+        size = offset + settings.adaptive_noise_scale * x0.mean(inner, keepdim=True).abs()
         noise = noise + size.clamp(min=0) * torch.randn(*x0.shape[:2], *ones, generator=generator)
+    return noise
+
+
+def draw_perturbation(x0: Tensor, settings: Noise, generator: torch.Generator) -> Tensor | None:
+    """Unit noise for input perturbation, weaker by a random share where the recipe says so; None where it is off."""
+    if not settings.ip_noise_gamma:
+        return None
+    noise = torch.randn(x0.shape, generator=generator)
+    if settings.ip_noise_gamma_random_strength:
+        noise = noise * torch.rand(len(x0), *(1,) * (x0.ndim - 1), generator=generator)
     return noise
 
 

@@ -1,4 +1,4 @@
-"""Optimizers and learning-rate schedules, from the libraries that keep them."""
+"""Optimizers, from the libraries that keep them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import torch
 from .errors import KilnError
 from .groups import Optimizer
 from .network import Placed
-from .spans import parse_span
 
 # By the recipe's name: library and class. 8-bit and paged ones need CUDA.
 _LIBRARY = {
@@ -28,8 +27,16 @@ _LIBRARY = {
     "AdamWScheduleFree": ("pytorch_optimizer", "ScheduleFreeAdamW"),
     "Adafactor": ("transformers.optimization", "Adafactor"),
 }
-# No second moment's decay in these.
-_NO_BETAS = ("Adafactor", "SGD", "CAME")
+BETAS = {"Adafactor": (), "SGD": ("beta1",), "CAME": ()}
+"""Which of the recipe's betas an optimizer takes, where it does not take both."""
+_DEFAULTS: dict[str, dict[str, Any]] = {
+    # At the recipe's own rate, as with every other optimizer.
+    "Adafactor": {"scale_parameter": False, "relative_step": False, "warmup_init": False},
+    # The library's own, and dadaptation's, add the decay to the gradient, and make first steps three times as long.
+    "DAdaptAdam": {"weight_decouple": True, "bias_correction": True},
+    "DAdaptLion": {"weight_decouple": True},
+}
+"""Arguments that are otherwise here than in the library; `optimizer_args` goes before them."""
 # The names that kohya's users know from other packages.
 _ALIASES = {"decouple": "weight_decouple", "use_bias_correction": "bias_correction"}
 NEEDS_CUDA = tuple(name for name, (library, _) in _LIBRARY.items() if library.startswith("bitsandbytes"))
@@ -42,6 +49,7 @@ def make_optimizer(settings: Optimizer, placed: Sequence[Placed]) -> torch.optim
 
     Raises `KilnError` for a package that is missing and for arguments that the optimizer does not take.
     """
+    kind, arguments = class_and_arguments(settings)
     groups = _groups(settings, placed)
     name = settings.optimizer_type
     if name in ADAPTIVE and len({group["lr"] for group in groups}) > 1:
@@ -51,12 +59,26 @@ def make_optimizer(settings: Optimizer, placed: Sequence[Placed]) -> torch.optim
             "equal and leave block weights other than 0 and 1 and LoRA+ out, or choose AdamW."
         )
     # A rate of its own each group has; polynomial schedules ask for the default one.
-    arguments: dict[str, Any] = {"lr": max(group["lr"] for group in groups), "weight_decay": settings.weight_decay}
-    if name not in _NO_BETAS:
+    arguments = {"lr": max(group["lr"] for group in groups), **arguments}
+    try:
+        made: torch.optim.Optimizer = kind(groups, **arguments)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise KilnError(
+            f"optimizer_args: {name} does not take {', '.join(settings.optimizer_args) or 'these settings'} ({error}); "
+            "look at its own arguments."
+        ) from error
+    return made
+
+
+def class_and_arguments(settings: Optimizer) -> tuple[Any, dict[str, Any]]:
+    """The optimizer's class, and its arguments but for the rate.
+
+    Raises `KilnError` for a package that is missing and for names that the optimizer does not know.
+    """
+    name = settings.optimizer_type
+    arguments: dict[str, Any] = {"weight_decay": settings.weight_decay, **_DEFAULTS.get(name, {})}
+    if name not in BETAS:
         arguments["betas"] = (settings.beta1, settings.beta2)
-    if name == "Adafactor":
-        # At the recipe's own rate, as with every other optimizer.
-        arguments |= {"scale_parameter": False, "relative_step": False, "warmup_init": False}
     if name == "SGD":
         arguments["momentum"] = settings.beta1
     given = parse_arguments(settings.optimizer_args)
@@ -70,14 +92,7 @@ def make_optimizer(settings: Optimizer, placed: Sequence[Placed]) -> torch.optim
         raise KilnError(
             f"optimizer_args: {name} does not take {', '.join(unknown)}; it takes {', '.join(sorted(known))}."
         )
-    try:
-        made: torch.optim.Optimizer = kind(groups, **arguments)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise KilnError(
-            f"optimizer_args: {name} does not take {', '.join(settings.optimizer_args) or 'these settings'} ({error}); "
-            "look at its own arguments."
-        ) from error
-    return made
+    return kind, arguments
 
 
 def parse_arguments(lines: Sequence[str]) -> dict[str, Any]:
@@ -94,33 +109,16 @@ def parse_arguments(lines: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def make_schedule(settings: Optimizer, optimizer: torch.optim.Optimizer, steps: int, steps_an_epoch: int) -> Any:
-    """The schedule, by the name that transformers and kohya's scripts share; call `.step()` once an update."""
-    # Slow to import, and needed only here.
-    from transformers.optimization import get_scheduler
-
-    extra: dict[str, Any] = {}
-    if settings.lr_scheduler == "cosine_with_restarts":
-        extra = {"num_cycles": settings.cycles}
-    if settings.lr_scheduler == "polynomial":
-        # Down to nothing, whatever the rate: the library's floor would be above a small one.
-        extra = {"power": settings.power, "lr_end": 0.0}
-    warmup = parse_span(settings.warmup).steps(steps=steps, steps_an_epoch=steps_an_epoch)
-    return get_scheduler(
-        settings.lr_scheduler,
-        optimizer,
-        num_warmup_steps=warmup,
-        num_training_steps=steps,
-        scheduler_specific_kwargs=extra,
-    )
-
-
 def rates(optimizer: torch.optim.Optimizer) -> dict[str, float]:
-    """The learning rate really used in each part, without block weights and LoRA+: an adaptive one's own included."""
+    """The learning rate really used in each part, without block weights and LoRA+: an adaptive one's own included.
+
+    0 where nothing learns any more.
+    """
     found: dict[str, float] = {}
     for group in optimizer.param_groups:
         rate = float(group["lr"]) * float(group.get("d", 1.0)) / group["factor"]
-        found.setdefault(group["part"], rate)
+        learns = any(parameter.requires_grad for parameter in group["params"])
+        found.setdefault(group["part"], rate if learns else 0.0)
     return found
 
 

@@ -10,15 +10,22 @@ from pathlib import Path
 
 from ..dataset.values import Dataset
 from . import objective
-from .blocks import block_weights
+from .blocks import RANK_LISTS, block_ranks, block_weights
 from .captions import varies
 from .errors import KilnError
+from .files import write_text
+from .groups import Optimizer
 from .network import Placed
-from .optim import ADAPTIVE, NEEDS_CUDA
+from .optim import ADAPTIVE, BETAS, NEEDS_CUDA, class_and_arguments
 from .plan import Plan
 from .ports import Model
 from .recipe import Recipe
 from .spans import parse_span
+
+# Above it, the most noise leaves something of the picture; SD 1.5's own ends at 0.005, a zero SNR in ComfyUI at 5e-8.
+TERMINAL_SNR = 1e-4
+# Schedules that a setting acts on.
+ENDS = {"min_lr_ratio": ("cosine_with_min_lr", "warmup_stable_decay"), "timescale": ("inverse_sqrt",)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,8 +75,7 @@ class Preflight:
     def save(self, folder: Path) -> None:
         """Write `preflight.json`."""
         content = {**dataclasses.asdict(self), "seconds": self.seconds, "text": self.text()}
-        text = json.dumps(content, indent=2, ensure_ascii=False)
-        (folder / "preflight.json").write_text(text, encoding="utf-8")
+        write_text(folder / "preflight.json", json.dumps(content, indent=2, ensure_ascii=False))
 
 
 def look_ahead(
@@ -103,39 +109,104 @@ def look_ahead(
 def check(recipe: Recipe, model: Model, plan: Plan) -> list[str]:
     """Settings that contradict each other or this model: those that mean nothing are noted.
 
-    Raises `KilnError` for those that would train something else than was asked for.
+    Raises `KilnError` for those that would train something else than was asked for. Nothing has to be loaded yet.
     """
+    _refuse(recipe, model, plan)
+    kind = objective.prediction(model.schedule)
+    return [
+        *_lengths(recipe, plan),
+        *_network(recipe),
+        *_noise(recipe, kind),
+        *_optimizer(recipe),
+        *_data(recipe, plan),
+    ]
+
+
+def stop_of_text(recipe: Recipe, plan: Plan) -> int:
+    """The update after which the text encoder stands still; 0 is never, so a short length is at least one."""
+    span = parse_span(recipe.optimizer.stop_text_at)
+    return span.steps(steps=plan.steps, steps_an_epoch=plan.steps_an_epoch, least=1)
+
+
+def _refuse(recipe: Recipe, model: Model, plan: Plan) -> None:
     traits, kind = model.traits(), objective.prediction(model.schedule)
-    optimizer, noise, notes = recipe.optimizer, recipe.noise, list[str]()
+    optimizer, noise, clip_skip = recipe.optimizer, recipe.noise, recipe.captions.clip_skip
     if noise.expected_prediction not in ("any", kind):
         raise KilnError(
             f"expected_prediction is {noise.expected_prediction!r}, and this model predicts {kind}; load the right "
             "checkpoint, or put core's ModelSamplingDiscrete in front with the right sampling, zsnr included."
+        )
+    last = objective.snr(model.schedule, model.schedule.sigmas()[-1:])
+    if noise.zero_terminal_snr and float(last) > TERMINAL_SNR:
+        raise KilnError(
+            f"zero_terminal_snr is on, and at its most noise this model still has a signal (SNR {float(last):.2g}); "
+            "put core's ModelSamplingDiscrete with zsnr in front of Train LoRA and of what samples, or switch it off."
         )
     if optimizer.optimizer_type in NEEDS_CUDA and traits.device != "cuda":
         raise KilnError(
             f"{optimizer.optimizer_type} needs an NVIDIA GPU, and the model is on {traits.device}; "
             f"choose {optimizer.optimizer_type.removeprefix('Paged').removesuffix('8bit')}."
         )
-    if recipe.captions.clip_skip > 1 and not traits.clip_layers:
-        raise KilnError(
-            f"clip_skip is {recipe.captions.clip_skip}, and this model's text encoder is not CLIP; set it to 1."
-        )
-    if recipe.captions.clip_skip > max(1, traits.clip_layers):
-        raise KilnError(f"clip_skip is {recipe.captions.clip_skip}, and CLIP has {traits.clip_layers} layers here.")
+    if clip_skip > 1 and not traits.clip_layers:
+        raise KilnError(f"clip_skip is {clip_skip}, and this model's text encoder is not CLIP; set it to 1.")
+    if clip_skip > max(1, traits.clip_layers):
+        raise KilnError(f"clip_skip is {clip_skip}, and CLIP has {traits.clip_layers} layers here.")
     if recipe.compute.precision == "fp16" and traits.device == "cpu":
         raise KilnError("precision is fp16, which a CPU computes slowly and overflows in; choose bf16 or fp32.")
     block_weights(recipe.blocks, model.blocks())
-    stop = parse_span(optimizer.stop_text_at)
-    stops = stop.amount and stop.steps(steps=plan.steps, steps_an_epoch=plan.steps_an_epoch) < plan.steps
-    if stops and optimizer.text_lr and not optimizer.unet_lr:
+    for name in RANK_LISTS:
+        block_ranks(name, getattr(recipe.blocks, name), model.blocks())
+    class_and_arguments(optimizer)
+    stop = stop_of_text(recipe, plan)
+    if 0 < stop < plan.steps and optimizer.text_lr and not optimizer.unet_lr:
         raise KilnError(
             f"stop_text_at is {optimizer.stop_text_at}, and with unet_lr 0 nothing would learn from there on; "
             "set it to 0, or train less."
         )
-    if stop.amount and not optimizer.text_lr:
-        notes.append(f"stop_text_at {optimizer.stop_text_at} means nothing: text_lr is 0.")
-    notes += _dropouts(recipe)
+
+
+def _lengths(recipe: Recipe, plan: Plan) -> list[str]:
+    """Lengths that come to nothing in a run of so many updates, or to all of it."""
+    settings, notes = recipe.optimizer, list[str]()
+
+    def updates(text: str) -> int:
+        return parse_span(text).steps(steps=plan.steps, steps_an_epoch=plan.steps_an_epoch)
+
+    if parse_span(settings.warmup).amount:
+        if settings.lr_scheduler == "constant":
+            notes.append(f"warmup {settings.warmup} means nothing with constant; choose constant_with_warmup.")
+        elif not updates(settings.warmup):
+            notes.append(f"warmup {settings.warmup} of {plan.steps} updates is less than one: there is none.")
+        elif updates(settings.warmup) >= plan.steps:
+            notes.append(f"warmup {settings.warmup} is the whole run: the rates only rise.")
+    if settings.lr_scheduler == "warmup_stable_decay" and not updates(settings.lr_decay):
+        notes.append(f"lr_decay {settings.lr_decay} of {plan.steps} updates is none: the rates never fall.")
+    if parse_span(settings.stop_text_at).amount:
+        if not settings.text_lr:
+            notes.append(f"stop_text_at {settings.stop_text_at} means nothing: text_lr is 0.")
+        elif not updates(settings.stop_text_at):
+            notes.append(
+                f"stop_text_at {settings.stop_text_at} of {plan.steps} updates is less than one: "
+                "the text encoder stops after the first."
+            )
+    return notes
+
+
+def _network(recipe: Recipe) -> list[str]:
+    """LyCORIS's modules, as they are trained here, have not all of kohya's ways to hold back."""
+    network = recipe.network
+    if network.network_type == "LoRA" and not network.dora and not network.use_tucker:
+        return []
+    nothing = ["network_dropout"] if network.network_dropout else []
+    if network.rank_dropout and network.network_type in ("DyLoRA", "GLoRA", "BOFT"):
+        nothing.append("rank_dropout")
+    if network.scale_weight_norms and network.network_type in ("DyLoRA", "GLoRA"):
+        nothing.append("scale_weight_norms")
+    return [f"{name} means nothing with this kind of network; leave it at 0." for name in nothing]
+
+
+def _noise(recipe: Recipe, kind: str) -> list[str]:
+    noise, loss, notes = recipe.noise, recipe.loss, list[str]()
     if kind != "flow":
         if noise.flow_shift:
             notes.append(f"flow_shift {noise.flow_shift:g} means nothing here: the model predicts {kind}.")
@@ -143,27 +214,47 @@ def check(recipe: Recipe, model: Model, plan: Plan) -> list[str]:
             notes.append(
                 f"timestep_sampling {noise.timestep_sampling} is made for flow models; this one predicts {kind}."
             )
-    if recipe.loss.scale_v_pred_loss and kind != "v":
+    if loss.scale_v_pred_loss and kind != "v":
         notes.append(f"scale_v_pred_loss means nothing here: the model predicts {kind}.")
-    if recipe.loss.min_snr_gamma and kind == "flow":
+    if loss.min_snr_gamma and kind == "flow":
         notes.append(
             "min_snr_gamma was made for noise and v prediction; on a flow model it favours low noise strongly."
         )
-    if optimizer.optimizer_type in ADAPTIVE and max(optimizer.unet_lr, optimizer.text_lr) < 0.1:
-        notes.append(f"{optimizer.optimizer_type} finds the rate itself; unet_lr and text_lr are usually 1.")
-    if optimizer.optimizer_type == "AdamWScheduleFree" and optimizer.lr_scheduler not in (
-        "constant",
-        "constant_with_warmup",
-    ):
-        notes.append(f"AdamWScheduleFree makes its own schedule; {optimizer.lr_scheduler} acts on top of it.")
-    if parse_span(optimizer.warmup).amount and optimizer.lr_scheduler == "constant":
-        notes.append(f"warmup {optimizer.warmup} means nothing with constant; choose constant_with_warmup.")
-    if recipe.captions.caption_variants and optimizer.text_lr:
+    for name in ("noise_offset", "ip_noise_gamma"):
+        if getattr(noise, f"{name}_random_strength") and not getattr(noise, name):
+            notes.append(f"{name}_random_strength means nothing: {name} is 0.")
+    return notes
+
+
+def _optimizer(recipe: Recipe) -> list[str]:
+    settings, name, notes = recipe.optimizer, recipe.optimizer.optimizer_type, list[str]()
+    if name in ADAPTIVE and max(settings.unet_lr, settings.text_lr) < 0.1:
+        notes.append(f"{name} finds the rate itself; unet_lr and text_lr are usually 1.")
+    if name == "AdamWScheduleFree" and settings.lr_scheduler not in ("constant", "constant_with_warmup"):
+        notes.append(f"AdamWScheduleFree makes its own schedule; {settings.lr_scheduler} acts on top of it.")
+    usual = Optimizer()
+    for beta in ("beta1", "beta2"):
+        if beta not in BETAS.get(name, (beta,)) and getattr(settings, beta) != getattr(usual, beta):
+            notes.append(
+                f"{beta} {getattr(settings, beta):g} means nothing with {name}; "
+                "what it has of the kind goes into optimizer_args."
+            )
+    for setting, schedules in ENDS.items():
+        if getattr(settings, setting) and settings.lr_scheduler not in schedules:
+            notes.append(f"{setting} means nothing with {settings.lr_scheduler}; it is for {' and '.join(schedules)}.")
+    return notes
+
+
+def _data(recipe: Recipe, plan: Plan) -> list[str]:
+    captions, notes = recipe.captions, list[str]()
+    if captions.caption_variants and recipe.optimizer.text_lr:
         notes.append("caption_variants keeps captions few; the text encoder learns, so each is still encoded anew.")
-    if recipe.captions.caption_variants and not varies(recipe.captions):
+    if captions.caption_variants and not varies(captions):
         notes.append("caption_variants means nothing: captions neither shuffle nor drop anything.")
     if recipe.buckets.random_crop and recipe.saving.validation_share:
         notes.append("Held-out images are tested at their centre crop.")
+    if recipe.loss.prior_preservation and not any(record.is_reg for record in plan.records):
+        notes.append("prior_preservation means nothing: there are no regularisation images.")
     most = max(plan.images().values(), default=0)
     if recipe.amount.batch_size > most:
         notes.append(f"batch_size is {recipe.amount.batch_size}; no bucket has more than {most} images an epoch.")
@@ -177,14 +268,3 @@ def report_of(folder: Path) -> str:
     except (OSError, ValueError, KeyError):
         return ""
     return found
-
-
-def _dropouts(recipe: Recipe) -> list[str]:
-    """LyCORIS's modules, as they are trained here, have not all of kohya's dropouts."""
-    network = recipe.network
-    if network.network_type == "LoRA" and not network.dora and not network.use_tucker:
-        return []
-    nothing = ["network_dropout"] if network.network_dropout else []
-    if network.rank_dropout and network.network_type in ("DyLoRA", "GLoRA", "BOFT"):
-        nothing.append("rank_dropout")
-    return [f"{name} means nothing with this kind of network; leave it at 0." for name in nothing]

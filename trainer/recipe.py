@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from ..dataset.settings import check_settings, setting
 from .errors import KilnError
 from .groups import Amount, Blocks, Buckets, Captions, Compute, Loss, Network, Noise, Optimizer, Saving
+
+WRITING = tuple(field.name for field in dataclasses.fields(Saving) if field.name != "validation_share")
+"""Settings that only decide what is written, and when. The held-out share takes images out of training."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +39,12 @@ class Recipe:
     def to_dict(self) -> dict[str, Any]:
         """Plain nested values, as `recipe.json` holds them."""
         values: dict[str, Any] = _plain(dataclasses.asdict(self))
+        return values
+
+    def learned(self) -> dict[str, Any]:
+        """`to_dict` without `WRITING`: the settings that change what is learned, and so tell runs apart."""
+        values = self.to_dict()
+        values["saving"] = {name: value for name, value in values["saving"].items() if name not in WRITING}
         return values
 
     @staticmethod
@@ -73,9 +85,11 @@ def groups() -> dict[str, type[Any]]:
     }
 
 
-def group_of() -> dict[str, str]:
+@functools.cache
+def group_of() -> Mapping[str, str]:
     """Every setting's name to its group's; names are unique across groups, as kohya's are."""
-    return {field.name: name for name, kind in groups().items() for field in dataclasses.fields(kind)}
+    found = {field.name: name for name, kind in groups().items() for field in dataclasses.fields(kind)}
+    return MappingProxyType(found)
 
 
 def _plain(value: Any) -> Any:
@@ -89,11 +103,11 @@ def _built(kind: type[Any], values: dict[str, Any], where: str) -> Any:
     unknown = sorted(set(values) - set(fields))
     if unknown:
         raise KilnError(f"{where} has no setting {', '.join(unknown)}; known are {', '.join(fields)}.")
+    inner = groups() if kind is Recipe else {}
     made: dict[str, Any] = {}
     for name, value in values.items():
-        default = fields[name].default_factory
-        if dataclasses.is_dataclass(default):
-            made[name] = _built(default, value, f"{where}.{name}")  # type: ignore[arg-type]
+        if name in inner:
+            made[name] = _built(inner[name], value, f"{where}.{name}")
         else:
             made[name] = tuple(value) if isinstance(value, list) else value
     return kind(**made)

@@ -15,10 +15,12 @@ class Span:
     amount: float
     unit: str
 
-    def steps(self, *, steps: int, steps_an_epoch: int) -> int:
-        """In updates, rounded, never more than the run's `steps`."""
+    def steps(self, *, steps: int, steps_an_epoch: int, least: int = 0) -> int:
+        """In updates, rounded, never more than the run's `steps`; any length at all is at least `least`."""
+        if not self.amount:
+            return 0
         factor = {"steps": 1, "epochs": steps_an_epoch, "share": steps}[self.unit]
-        return min(steps, round(self.amount * factor))
+        return min(steps, max(least, round(self.amount * factor)))
 
 
 def parse_span(text: str) -> Span:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .errors import KilnError
+from .files import refused, whole
 from .network import Placed
 
 FILE = "state.pt"
@@ -39,17 +39,13 @@ def save_state(
         "average": average.shadow if average else None,
         "counts": counts,
     }
-    partial = folder / f"{FILE}.partial"
-    try:
-        torch.save(content, partial)
-        partial.replace(folder / FILE)
-    except (OSError, RuntimeError) as error:
-        # PyTorch's writer raises RuntimeError on a full disk.
-        partial.unlink(missing_ok=True)
-        raise KilnError(
-            f"The state of step {step} could not be written to {folder}: {error}. Free space and queue the graph "
-            "again; it goes on from the last whole state."
-        ) from error
+    file = folder / FILE
+    with whole(file) as partial, partial.open("wb") as opened:
+        try:
+            torch.save(content, opened)
+        except RuntimeError as error:
+            # PyTorch's writer hides what the disk said.
+            raise refused(file, error.__context__ or error) from error
 
 
 def load_state(folder: Path) -> dict[str, Any] | None:

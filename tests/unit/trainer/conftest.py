@@ -246,7 +246,7 @@ def outcome() -> Callable[[Path], dict[str, Any]]:
 
     def rows(file: Path) -> list[dict[str, Any]]:
         lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
-        return [{k: v for k, v in json.loads(line).items() if k not in ("seconds", "memory")} for line in lines]
+        return [{k: v for k, v in json.loads(line).items() if k not in ("seconds", "it_s", "memory")} for line in lines]
 
     def read(folder: Path) -> dict[str, Any]:
         about = json.loads((folder / "run.json").read_text(encoding="utf-8"))

@@ -148,9 +148,9 @@ def answers(lora: Lora, x: Tensor, times: int) -> Tensor:
 def test_values_and_ranks_drop_out_without_moving_the_expected_answer(kind: str, setting: str) -> None:
     lora, x = lora_on(kind, trained=True)
     dropping, _ = lora_on(kind, trained=True, **{setting: 0.4})
-    expected, found = answers(lora, x, 1)[0].numpy(), answers(dropping, x, 1000).numpy()
+    expected, found = answers(lora, x, 1)[0].numpy(), answers(dropping, x, 300).numpy()
     assert not np.allclose(found[0], found[1])
-    deviation = found.std(axis=0) / np.sqrt(1000)
+    deviation = found.std(axis=0) / np.sqrt(300)
     assert deviation.max() > 1e-3
     assert (np.abs(found.mean(axis=0) - expected) < 5 * deviation + 1e-5).all()
 
@@ -172,9 +172,9 @@ def test_a_rank_is_left_out_of_a_whole_image() -> None:
 def test_an_adapter_is_left_out_of_its_share_of_steps() -> None:
     lora, x = lora_on("linear", trained=True)
     dropping, _ = lora_on("linear", trained=True, module_dropout=0.3)
-    expected, found = answers(lora, x, 1)[0], answers(dropping, x, 2000)
+    expected, found = answers(lora, x, 1)[0], answers(dropping, x, 700)
     nothing = torch.tensor([not one.any() for one in found])
-    assert float(nothing.float().mean()) == pytest.approx(0.3, abs=0.03)
+    assert float(nothing.float().mean()) == pytest.approx(0.3, abs=0.05)
     torch.testing.assert_close(found[~nothing], expected.expand_as(found[~nothing]))
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from lora_kiln.dataset.values import Record
-from lora_kiln.trainer.captions import draw_caption, kept_and_rest, varies, written
+from lora_kiln.trainer.captions import draw_caption, parts_of, varies, written
 from lora_kiln.trainer.groups import Captions
 
 TAGS = ("kiln", "1girl", "smile", "forest", "full body", "from side", "sketch")
@@ -66,7 +68,6 @@ MARKED = [
     (("kiln", "1girl", "|||", "smile", "forest"), "a tag of its own"),
     (("kiln", "1girl ||| smile", "forest"), "between two tags"),
     (("kiln", "1girl|||smile", "forest"), "without spaces"),
-    (("kiln", "1girl", "|||", "smile", "|||", "forest"), "twice"),
 ]
 
 
@@ -74,9 +75,62 @@ MARKED = [
 def test_a_separator_says_where_the_kept_tags_end_and_is_never_trained_on(tags: tuple[str, ...]) -> None:
     record = Record(image=FILE, size=(64, 64), tags=tags)
     settings = Captions(keep_tokens_separator=" ||| ", keep_tokens=1)
-    assert kept_and_rest(tags, settings) == (["kiln", "1girl"], ["smile", "forest"])
+    assert parts_of(tags, settings) == (["kiln", "1girl"], ["smile", "forest"], [])
     assert set(drawn(settings, 30, record=record)) == {"kiln, 1girl, smile, forest", "kiln, 1girl, forest, smile"}
     assert written(record, settings) == "kiln, 1girl, smile, forest"
+
+
+def test_what_comes_after_a_second_separator_stays_last() -> None:
+    record = Record(image=FILE, size=(64, 64), tags=("kiln", "|||", "smile", "forest", "|||", "sketch ||| ink"))
+    settings = Captions(keep_tokens_separator="|||")
+    ends = {"kiln, smile, forest, sketch, ink", "kiln, forest, smile, sketch, ink"}
+    assert set(drawn(settings, 30, record=record)) == ends
+    assert written(record, settings) == "kiln, smile, forest, sketch, ink"
+    assert set(drawn(Captions(keep_tokens_separator="|||", tag_dropout=1.0), 3, record=record)) == {"kiln, sketch, ink"}
+
+
+def test_of_a_wildcard_one_is_drawn_each_time_and_all_come_up() -> None:
+    record = Record(image=FILE, size=(64, 64), tags=("kiln", "{red|blue | green} dress", "{{ {a|b} }}"))
+    settings = Captions(shuffle_caption=False, enable_wildcard=True)
+    counts = Counter(drawn(settings, 1200, record=record))
+    assert set(counts) == {f"kiln, {c} dress, {{ {x} }}" for c in ("red", "blue", "green") for x in "ab"}
+    assert all(abs(count / 1200 - 1 / 6) < 0.04 for count in counts.values())
+    assert written(record, settings) == "kiln, red dress, { a }"
+    assert drawn(Captions(shuffle_caption=False), 1, record=record) == [record.caption]
+
+
+def test_wildcards_may_hold_several_tags_and_stand_in_prose() -> None:
+    """As text they come before tags: sd-scripts draws first, then splits."""
+    settings = Captions(shuffle_caption=False, enable_wildcard=True)
+    record = Record(image=FILE, size=(64, 64), tags=("kiln", "{smile", "open mouth|frown}"))
+    assert set(drawn(settings, 40, record=record)) == {"kiln, smile, open mouth", "kiln, frown"}
+    prose = Record(image=FILE, size=(64, 64), prose="A {tall|small} girl, smiling.")
+    shuffled = Captions(enable_wildcard=True)
+    assert set(drawn(shuffled, 40, record=prose)) == {"A tall girl, smiling.", "A small girl, smiling."}
+
+
+def test_tags_behind_a_secondary_separator_stay_together() -> None:
+    record = Record(image=FILE, size=(64, 64), tags=("kiln", "red hair;;;long hair", "smile", "forest"))
+    settings = Captions(secondary_separator=";;;", tag_dropout=0.3)
+    captions = [one.split(", ") for one in drawn(settings, 200, record=record)]
+    with_hair = [one for one in captions if "red hair" in one]
+    assert 20 < len(with_hair) < 200
+    assert all(one[one.index("red hair") + 1] == "long hair" for one in with_hair)
+    assert not any("long hair" in one for one in captions if "red hair" not in one)
+    assert len({one.index("red hair") for one in with_hair}) == 3
+    assert written(record, settings) == "kiln, red hair, long hair, smile, forest"
+
+
+@pytest.mark.parametrize(
+    "fields", [{"tags": ("kiln; red", "long hair; smile")}, {"prose": "kiln; red, long hair; smile"}]
+)
+def test_captions_may_be_separated_by_another_sign(fields: dict[str, Any]) -> None:
+    record = Record(image=FILE, size=(64, 64), **fields)
+    settings = Captions(caption_separator=";", keep_tokens=1)
+    assert set(drawn(settings, 30, record=record)) == {"kiln, red, long hair, smile", "kiln, smile, red, long hair"}
+    marked = Record(image=FILE, size=(64, 64), tags=("kiln; a ||| b; c",))
+    settings = Captions(caption_separator=";", keep_tokens_separator="|||")
+    assert set(drawn(settings, 30, record=marked)) == {"kiln, a, b, c", "kiln, a, c, b"}
 
 
 def test_tags_after_the_separator_drop_out_and_those_before_it_stay() -> None:
@@ -87,7 +141,7 @@ def test_tags_after_the_separator_drop_out_and_those_before_it_stay() -> None:
 
 def test_a_record_without_the_separator_keeps_its_first_tags() -> None:
     settings = Captions(keep_tokens_separator="|||", keep_tokens=2)
-    assert kept_and_rest(TAGS, settings) == (list(TAGS[:2]), list(TAGS[2:]))
+    assert parts_of(TAGS, settings) == (list(TAGS[:2]), list(TAGS[2:]), [])
     assert written(RECORD, settings) == ", ".join(TAGS)
     assert written(Record(image=FILE, size=(64, 64), prose="A girl."), settings) == "A girl."
 
@@ -99,9 +153,11 @@ def test_a_record_without_the_separator_keeps_its_first_tags() -> None:
         (Captions(), True),
         (Captions(shuffle_caption=False, tag_dropout=0.1), True),
         (Captions(shuffle_caption=False, caption_dropout=0.1), True),
+        (Captions(shuffle_caption=False, enable_wildcard=True), True),
     ],
 )
 def test_whether_captions_vary(settings: Captions, expected: bool) -> None:
     assert varies(settings) == expected
-    several = {draw_caption(RECORD, settings, torch.Generator().manual_seed(i)) for i in range(60)}
+    record = Record(image=FILE, size=(64, 64), tags=("{kiln|clay}", *TAGS[1:]))
+    several = {draw_caption(record, settings, torch.Generator().manual_seed(i)) for i in range(60)}
     assert (len(several) > 1) == expected

@@ -33,6 +33,10 @@ WHOLE: dict[str, st.SearchStrategy[Any]] = {
     "weight_decay": SHARE, "beta1": SHARE, "beta2": SHARE, "unet_lr": RATE, "text_lr": st.one_of(st.just(0.0), RATE),
     "lr_scheduler": st.sampled_from([name for name in groups.SCHEDULES if name != "constant"]),
     "warmup": st.one_of(st.integers(0, 5000).map(str), st.integers(1, 99).map("{} %".format)),
+    "min_lr_ratio": SHARE, "timescale": st.integers(0, 5000), "enable_wildcard": st.booleans(),
+    "caption_separator": st.sampled_from([",", ";"]), "secondary_separator": st.sampled_from(["", ";;;"]),
+    "noise_offset_random_strength": st.booleans(), "ip_noise_gamma_random_strength": st.booleans(),
+    "zero_terminal_snr": st.booleans(),
     "loraplus_unet_lr_ratio": st.floats(0.5, 64), "loraplus_text_lr_ratio": st.floats(0.5, 64),
     "resolution": st.integers(1, 64).map(lambda n: n * 64), "bucket_step": st.sampled_from([8, 32, 64]),
     "min_bucket": st.integers(64, 512), "max_bucket": st.integers(512, 4096), "enable_bucket": st.booleans(),
@@ -71,6 +75,7 @@ OPTIMIZERS = st.one_of(
     st.just(
         {"optimizer_type": "Prodigy", "optimizer_args": ("d_coef=2", "weight_decouple=True", "bias_correction=True")}
     ),
+    st.just({"optimizer_type": "DAdaptAdam", "optimizer_args": ("bias_correction=False",)}),
     st.just({"optimizer_type": "Adafactor", "beta1": 0.9, "beta2": 0.999, "optimizer_args": ("scale_parameter=True",)}),
     st.just({"optimizer_type": "SGD", "beta2": 0.999, "optimizer_args": ("nesterov=True",)}),
     st.just({"optimizer_type": "CAME", "beta1": 0.9, "beta2": 0.999}),
@@ -82,6 +87,8 @@ def recipes(draw: st.DrawFn) -> Recipe:
     values = draw(st.fixed_dictionaries({}, optional=WHOLE))
     # sd-scripts has no such thing as all tokens.
     values.setdefault("max_token_length", 75)
+    if values.get("lr_scheduler") == "warmup_stable_decay":
+        values["lr_decay"] = draw(st.sampled_from(["0", "300", "25 %"]))
     for part in (AMOUNTS, SNR, NETWORKS, OPTIMIZERS):
         values |= draw(part)
     return Recipe().with_settings(**values)
@@ -94,7 +101,7 @@ def written(text: str) -> Recipe:
         return read_config(file).recipe
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(recipe=recipes())
 def test_a_recipe_that_sd_scripts_can_hold_comes_back_as_it_was(recipe: Recipe) -> None:
     text = write_config(recipe)

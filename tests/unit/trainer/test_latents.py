@@ -9,14 +9,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from PIL import Image
 from torch import Tensor
 
 from lora_kiln.dataset.values import Box, Dataset, Record
 from lora_kiln.trainer.buckets import cover
+from lora_kiln.trainer.errors import KilnError
 from lora_kiln.trainer.groups import Buckets
-from lora_kiln.trainer.latents import LatentStore, centred, drawn, is_fixed, load_mask, load_pixels
+from lora_kiln.trainer.latents import LatentStore, centred, drawn, is_fixed, load_mask, load_pixels, mirrored
 from lora_kiln.trainer.ports import View
 
 
@@ -110,6 +112,22 @@ def test_colours_move_a_little_by_the_generator_and_shapes_stay(record: Callable
         assert np.corrcoef(picture.sum(axis=2).ravel(), plain.sum(axis=2).ravel())[0, 1] > 0.9
 
 
+def test_the_crop_of_a_mirrored_view_begins_where_it_ends_in_the_picture(record: Callable[..., Record]) -> None:
+    one = record(200, 70)
+    whole = np.asarray(Image.open(one.image).transpose(Image.Transpose.FLIP_LEFT_RIGHT), dtype=np.float32) / 255
+    for corner in ((0, 0), (10, 0), (119, 0)):
+        view = View(original=(200, 70), crop=corner, target=(64, 64))
+        scale = 70 / 64
+        told = mirrored(view)
+        left, top = told.crop
+        assert (told.original, told.target, top) == (view.original, view.target, corner[1])
+        assert left == round(200 / scale) - 64 - corner[0]
+        assert mirrored(told) == view
+    same = View(original=(200, 70), crop=(30, 0), target=(136, 70))
+    left, _ = mirrored(same).crop
+    np.testing.assert_array_equal(load_pixels(one, same, flipped=True).numpy(), whole[:, left : left + 136])
+
+
 @pytest.mark.parametrize(
     ("settings", "fixed"),
     [
@@ -190,6 +208,56 @@ def test_a_damaged_file_is_made_again(record: Callable[..., Record], tmp_path: P
     file.write_bytes(contents["cut"])
     store.make(one, view, False)
     assert file.read_bytes() == whole
+
+
+def full_disk(content: object, target: Path) -> None:
+    """A write that stops in the middle."""
+    target.write_bytes(b"half")
+    raise safetensors.SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+
+def test_a_full_disk_says_where_and_what_to_do_and_leaves_nothing(
+    record: Callable[..., Record], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = record()
+    view = centred(one, (64, 64))
+    store, _ = store_in(tmp_path / "latents")
+    monkeypatch.setattr(safetensors.torch, "save_file", full_disk)
+    with pytest.raises(KilnError, match=r"latents.*safetensors could not be written: .*No space left.*Free space"):
+        store.make(one, view, False)
+    assert not [path for path in (tmp_path / "latents").rglob("*") if path.is_file()]
+    monkeypatch.undo()
+    store.make(one, view, False)
+    (tmp_path / "file").write_text("no folder")
+    blocked, _ = store_in(tmp_path / "file")
+    with pytest.raises(KilnError, match=r"file.*could not be written"):
+        blocked.get(one, view, False)
+
+
+def test_two_processes_may_make_one_latent_at_once(
+    record: Callable[..., Record], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second begins and ends while the first is writing; what a killed one left goes too."""
+    one = record()
+    view = centred(one, (64, 64))
+    first, second = (store_in(tmp_path / "latents")[0] for _ in range(2))
+    file = first.file(one, view, False)
+    names, save_file = [], safetensors.torch.save_file
+
+    def writing(content: Any, target: Path) -> None:
+        names.append(target)
+        if len(names) == 1:
+            target.write_bytes(b"half")
+            second.make(one, view, False)
+        else:
+            file.with_name(f"{file.stem}.killed.partial").write_bytes(b"half")
+        save_file(content, target)
+
+    monkeypatch.setattr(safetensors.torch, "save_file", writing)
+    latent = first.get(one, view, False)
+    assert len(set(names)) == 2
+    assert torch.equal(safetensors.torch.load_file(file)["latent"], latent)
+    assert [path for path in (tmp_path / "latents").rglob("*") if path.is_file()] == [file]
 
 
 def half(width: int, height: int) -> Image.Image:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -243,11 +244,11 @@ def test_modules_drop_out_in_training_only(kind: str) -> None:
     with torch.no_grad(), torch.random.fork_rng():
         torch.manual_seed(0)
         one.attach()
-        kept = [not torch.equal(one.layer.module(x), plain) for _ in range(600)]
+        kept = [not torch.equal(one.layer.module(x), plain) for _ in range(250)]
         one.learn(False)
         resting = [one.layer.module(x) for _ in range(20)]
         one.detach()
-    assert sum(kept) / 600 == pytest.approx(0.7, abs=0.06)
+    assert sum(kept) / 250 == pytest.approx(0.7, abs=0.09)
     assert all(torch.equal(resting[0], other) for other in resting)
     assert not torch.equal(resting[0], plain)
 
@@ -293,8 +294,68 @@ def test_a_limited_norm_is_in_the_parameters_themselves(kind: str, limit: float)
 
 @pytest.mark.parametrize("kind", ["DoRA", "OFT", "BOFT", "DyLoRA"])
 def test_a_base_in_8_bits_has_no_weights_for_some_kinds(kind: str) -> None:
-    with pytest.raises(KilnError, match=r"needs the base's weights.*float8_e4m3fn.*use LoRA, LoHa or LoKr"):
+    with pytest.raises(
+        KilnError, match=r"needs the base's weights.*float8_e4m3fn.*use LoRA, LoHa, LoKr or GLoRA without"
+    ):
         Lycoris(layer_of("linear", torch.float8_e4m3fn), 2, 1.0, torch.Generator(), Network(**KINDS[kind]))
+
+
+# What a layer of 8 bits can carry, and settings that take other ways through LyCORIS.
+ON_8_BITS: dict[str, dict[str, Any]] = {
+    "LoCon": {}, "LoHa": {}, "LoKr": {}, "GLoRA": {}, "Tucker": {}, "Tucker, ranks": {"rank_dropout": 0.2},
+    "LoKr, ranks": {"rank_dropout": 0.2}, "LoHa, ranks": {"rank_dropout": 0.2}, "GLoRA, ranks": {"rank_dropout": 0.2},
+}  # fmt: skip
+
+
+def cast_at_use(layer: Layer, dtype: torch.dtype) -> Layer:
+    """The layer with weights of `dtype` that are cast to the input's when it is used, as the host does it."""
+    module: Any = layer.module.to(dtype)
+    functional = nn.functional.linear
+    if isinstance(module, nn.Conv2d):
+        functional = partial(nn.functional.conv2d, stride=module.stride, padding=module.padding)  # type: ignore[assignment]
+    module.forward = lambda x: functional(x, module.weight.to(x.dtype), module.bias.to(x.dtype))
+    return layer
+
+
+@pytest.mark.parametrize("name", ON_8_BITS)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+@ON
+def test_a_layer_in_8_bits_learns(name: str, on: str, dtype: torch.dtype) -> None:
+    layer = cast_at_use(layer_of(on), torch.float8_e4m3fn)
+    settings = Network(**{**KINDS[name.partition(",")[0]], **ON_8_BITS[name]})
+    one = Lycoris(layer, RANK, ALPHA, torch.Generator().manual_seed(0), settings)
+    x = x_of(on).to(dtype)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        out = run(one, x)
+        out.float().square().sum().backward()
+    assert out.dtype == dtype
+    torch.testing.assert_close(out, layer.module(x), rtol=2e-2, atol=2e-2)
+    assert any(p.grad is not None and bool(p.grad.any()) for p in one.parameters)
+
+
+def nothing(forward: Any, x: Tensor) -> Tensor:
+    """Zeros of the shape that the layer answers with."""
+    return torch.as_tensor(forward(x)) * 0
+
+
+@EACH
+@ON
+def test_a_small_change_is_not_rounded_away_on_a_base_of_16_bits(kind: str, on: str) -> None:
+    """Small steps of training: added to weights of 16 bits, most of the change would be gone."""
+    moved = {}
+    for dtype in (torch.bfloat16, torch.float32):
+        layer = cast_at_use(layer_of(on, torch.bfloat16), dtype)
+        one = Lycoris(layer, RANK, ALPHA, torch.Generator().manual_seed(0), Network(**KINDS[kind]))
+        draw = torch.Generator().manual_seed(1)
+        for parameter in one.parameters:
+            parameter.data += torch.randn(parameter.shape, generator=draw) * 2e-4
+        one.learn(False)
+        # Of the layer's own answer, which has its own rounding, nothing is left.
+        layer.module.forward = partial(nothing, layer.module.forward)  # type: ignore[method-assign]
+        moved[dtype] = run(one, x_of(on).to(dtype)).float()
+    error = (moved[torch.bfloat16] - moved[torch.float32]).norm() / moved[torch.float32].norm()
+    assert float(error.detach()) < 0.03
 
 
 def test_a_conv_in_tucker_form_is_smaller() -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lora_kiln.trainer.groups import Noise
-from lora_kiln.trainer.noise import draw_levels, draw_noise, sigma_at
+from lora_kiln.trainer.noise import draw_levels, draw_noise, draw_perturbation, sigma_at
 
 COUNT = 40_000
 
@@ -127,6 +127,35 @@ def test_an_offset_adds_its_square_to_the_variance_of_channel_means(shape: tuple
     np.testing.assert_allclose(difference.std(axis=inner), 0, atol=1e-6)
     assert difference.mean(axis=inner).std() == pytest.approx(0.3, rel=0.08)
     assert moved.mean(axis=inner).var() == pytest.approx(1 / math.prod(shape[2:]) + 0.09, rel=0.1)
+
+
+def test_a_random_offset_is_a_share_of_the_whole_one_and_each_images_own() -> None:
+    """sd-scripts draws the strength evenly from 0 to the offset."""
+    shape = (4000, 6, 1, 2)
+    whole = (drawn(torch.zeros(shape), noise_offset=0.3) - drawn(torch.zeros(shape))).numpy()
+    plain = drawn(torch.zeros(shape)).numpy()
+    moved = drawn(torch.zeros(shape), noise_offset=0.3, noise_offset_random_strength=True).numpy() - plain
+    size = np.sqrt((moved.mean(axis=(2, 3)) ** 2).mean(axis=1))
+    # Of a uniform strength, the mean square is a third.
+    assert (moved**2).mean() / (whole**2).mean() == pytest.approx(1 / 3, rel=0.05)
+    assert size.std() / size.mean() > 0.5
+    assert np.array_equal(drawn(torch.zeros(shape), noise_offset_random_strength=True).numpy(), plain)
+
+
+def perturbed(**settings: float) -> np.ndarray:
+    found = draw_perturbation(torch.zeros(3000, 2, 4), Noise(**settings), torch.Generator().manual_seed(0))  # type: ignore[arg-type]
+    assert found is not None
+    return found.numpy()
+
+
+def test_a_random_perturbation_is_a_share_of_the_whole_one() -> None:
+    whole = perturbed(ip_noise_gamma=0.1)
+    share = perturbed(ip_noise_gamma=0.1, ip_noise_gamma_random_strength=True) / whole
+    np.testing.assert_allclose(share.std(axis=(1, 2)), 0, atol=1e-6)
+    strength = share.mean(axis=(1, 2))
+    assert (strength.min() >= 0, strength.max() <= 1) == (True, True)
+    assert (strength.mean(), strength.std()) == pytest.approx((0.5, 12**-0.5), abs=0.02)
+    assert draw_perturbation(torch.zeros(1, 1), Noise(ip_noise_gamma_random_strength=True), torch.Generator()) is None
 
 
 def test_an_adaptive_offset_grows_with_the_channels_mean_and_never_turns_around() -> None:

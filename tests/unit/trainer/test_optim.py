@@ -16,8 +16,9 @@ from lora_kiln.trainer.adapters import Lora
 from lora_kiln.trainer.errors import KilnError
 from lora_kiln.trainer.groups import OPTIMIZERS, SCHEDULES, Optimizer
 from lora_kiln.trainer.network import Placed
-from lora_kiln.trainer.optim import ADAPTIVE, NEEDS_CUDA, make_optimizer, make_schedule, parse_arguments, rates, switch
+from lora_kiln.trainer.optim import ADAPTIVE, NEEDS_CUDA, make_optimizer, parse_arguments, rates, switch
 from lora_kiln.trainer.ports import Layer
+from lora_kiln.trainer.schedules import make_schedule
 
 ON_CPU = [name for name in OPTIMIZERS if name not in NEEDS_CUDA]
 EACH = pytest.mark.parametrize("name", ON_CPU)
@@ -26,8 +27,6 @@ RATES: dict[str, dict[str, Any]] = {
     "Lion": {"unet_lr": 0.02},
     "SGD": {"unet_lr": 1.0},
     **{name: {"unet_lr": 1.0, "optimizer_args": ("d0=0.01",)} for name in ADAPTIVE},
-    # Without it, its first steps are three times as long as they should be.
-    "DAdaptAdam": {"unet_lr": 1.0, "optimizer_args": ("d0=0.01", "bias_correction=True")},
 }
 
 
@@ -130,8 +129,56 @@ def test_every_optimizer_takes_every_schedule(name: str, schedule: str) -> None:
     final = float(problem.optimizer.param_groups[0]["lr"])
     if schedule.startswith("constant"):
         assert final == settings.unet_lr
+    elif schedule == "inverse_sqrt":
+        assert final == pytest.approx(settings.unet_lr * (2 / 6) ** 0.5)
     else:
         assert final == pytest.approx(0, abs=1e-9)
+
+
+def test_dadaptadams_first_step_is_as_long_as_the_rate_says() -> None:
+    """Without the correction that the library leaves out, sqrt(1 - beta2) makes it three times as long."""
+    lengths = {}
+    for given in ((), ("bias_correction=False",)):
+        settings = Optimizer(optimizer_type="DAdaptAdam", unet_lr=1.0, optimizer_args=("d0=0.01", *given))
+        problem = Problem(settings)
+        before = problem.lora.up.detach().clone()
+        problem.steps(1)
+        lengths[given] = float((problem.lora.up.detach() - before).abs().max())
+    assert lengths[()] == pytest.approx(0.01, rel=1e-3)
+    assert lengths["bias_correction=False",] == pytest.approx(0.01 * 0.1 / math.sqrt(0.001), rel=1e-3)
+
+
+@pytest.mark.parametrize("name", [name for name in ON_CPU if name != "SGD"])
+def test_weights_shrink_by_the_rate_times_the_decay_whatever_the_gradient_is(name: str) -> None:
+    """Decoupled: a decay that is added to the gradient would be lost in its normalisation."""
+    moved = {}
+    for decay in (0.0, 0.5):
+        problem = Problem(dataclasses.replace(settings_of(name), weight_decay=decay))
+        problem.lora.up.data += 0.3
+        problem.optimizer.zero_grad(set_to_none=True)
+        # A gradient far above the weights, the same every time.
+        for parameter in problem.lora.parameters:
+            parameter.grad = torch.full_like(parameter, 100.0)
+        before = problem.lora.up.detach().clone()
+        problem.optimizer.step()
+        switch(problem.optimizer, "eval")
+        moved[decay] = (problem.lora.up.detach() - before, before)
+    group = problem.optimizer.param_groups[0]
+    rate = group["lr"] * (0.01 if name in ADAPTIVE else 1.0)
+    if name == "DAdaptAdam":
+        # Its correction of the first step is a part of the rate.
+        rate *= math.sqrt(1 - 0.999) / (1 - 0.9)
+    shrunk = moved[0.5][0] - moved[0.0][0]
+    torch.testing.assert_close(shrunk, -0.5 * rate * moved[0.0][1], rtol=0.02, atol=1e-6)
+
+
+def test_sgd_adds_its_decay_to_the_gradient_as_its_help_says() -> None:
+    problem = Problem(Optimizer(optimizer_type="SGD", unet_lr=0.1, weight_decay=0.5, beta1=0.0))
+    problem.lora.up.data += 0.3
+    for parameter in problem.lora.parameters:
+        parameter.grad = torch.full_like(parameter, 2.0)
+    problem.optimizer.step()
+    torch.testing.assert_close(problem.lora.up.detach(), torch.full((4, 2), 0.3 - 0.1 * (2 + 0.5 * 0.3)))
 
 
 @EACH
@@ -250,6 +297,14 @@ def test_what_finds_its_own_rate_has_one_for_everything(name: str, settings: dic
     make_optimizer(Optimizer(optimizer_type=name, unet_lr=0.5, text_lr=0.5), loras("unet", "text"))
 
 
+def test_a_part_that_has_stopped_has_no_rate() -> None:
+    placed = loras("unet", "text")
+    optimizer = make_optimizer(Optimizer(unet_lr=1e-3, text_lr=2e-4), placed)
+    for parameter in placed[1].adapter.parameters:
+        parameter.requires_grad_(False)
+    assert rates(optimizer) == pytest.approx({"unet": 1e-3, "text": 0.0})
+
+
 def test_cosine_falls_as_half_a_wave_after_its_warmup() -> None:
     found = rates_of(Optimizer(unet_lr=2e-3, lr_scheduler="cosine", warmup="10"), 110)
     expected = [2e-3 * i / 10 for i in range(10)]
@@ -280,6 +335,64 @@ def test_restarts_begin_again_at_the_full_rate(warmup: int) -> None:
     rest = 90 - warmup
     expected += [1e-3 * (1 + math.cos(math.pi * ((3 * i / rest) % 1))) / 2 for i in range(rest)]
     assert rates_of(settings, 90) == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize(("cycles", "ratio"), [(1, 0.1), (1, 0.0), (3, 0.25)])
+def test_a_cosine_may_end_above_nothing(cycles: int, ratio: float) -> None:
+    settings = Optimizer(
+        unet_lr=1e-3, lr_scheduler="cosine_with_min_lr", min_lr_ratio=ratio, cycles=cycles, warmup="10"
+    )
+    expected = [1e-3 * i / 10 for i in range(10)]
+    waves = [(1 + math.cos(math.pi * cycles * i / 90)) / 2 for i in range(90)]
+    assert rates_of(settings, 100) == pytest.approx(expected + [1e-3 * (ratio + (1 - ratio) * w) for w in waves])
+
+
+@pytest.mark.parametrize(("decay", "steps"), [("20 %", 20), ("30", 30), ("1 epoch", 10), ("0", 0), ("95 %", 90)])
+def test_a_stable_rate_falls_in_the_last_part_alone(decay: str, steps: int) -> None:
+    settings = Optimizer(
+        unet_lr=1e-3, lr_scheduler="warmup_stable_decay", lr_decay=decay, min_lr_ratio=0.2, warmup="10"
+    )
+    expected = [0.2 + 0.8 * i / 10 for i in range(10)] + [1.0] * (90 - steps)
+    expected += [0.2 + 0.8 * (1 + math.cos(math.pi * i / steps)) / 2 for i in range(steps)]
+    assert rates_of(settings, 100) == pytest.approx([1e-3 * one for one in expected])
+
+
+@pytest.mark.parametrize(("timescale", "scale"), [(0, 9), (25, 25)])
+def test_an_inverse_root_falls_ever_more_slowly(timescale: int, scale: int) -> None:
+    settings = Optimizer(unet_lr=1e-3, lr_scheduler="inverse_sqrt", warmup="9", timescale=timescale)
+    expected = [1e-3 * i / 9 for i in range(9)] + [1e-3 * (scale / (i + scale - 9)) ** 0.5 for i in range(9, 60)]
+    assert rates_of(settings, 60) == pytest.approx(expected)
+
+
+# What transformers calls the settings that a schedule takes; sd-scripts passes half of its cycles on, too.
+THEIRS: dict[str, dict[str, Any]] = {
+    "cosine_with_restarts": {"num_cycles": 3},
+    "polynomial": {"power": 2.0, "lr_end": 0.0},
+    "cosine_with_min_lr": {"num_cycles": 1.5, "min_lr_rate": 0.2},
+    "warmup_stable_decay": {"num_cycles": 1.5, "min_lr_ratio": 0.2, "num_decay_steps": 12},
+    "inverse_sqrt": {"timescale": 20},
+}
+
+
+@pytest.mark.parametrize("warmup", [0, 7])
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_schedules_are_transformers(schedule: str, warmup: int) -> None:
+    reference = pytest.importorskip("transformers.optimization").get_scheduler
+    settings = Optimizer(
+        unet_lr=1e-3, lr_scheduler=schedule, warmup=str(warmup), cycles=3, power=2.0, min_lr_ratio=0.2, lr_decay="12",
+        timescale=20,
+    )  # fmt: skip
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1e-3)
+    theirs = reference(
+        schedule, optimizer, num_warmup_steps=warmup, num_training_steps=40,
+        scheduler_specific_kwargs=THEIRS.get(schedule, {}),
+    )  # fmt: skip
+    expected = []
+    for _ in range(40):
+        expected.append(theirs.get_last_lr()[0])
+        optimizer.step()
+        theirs.step()
+    assert rates_of(settings, 40) == pytest.approx(expected, abs=1e-12)
 
 
 def test_constant_stays_and_constant_with_warmup_rises_to_it() -> None:

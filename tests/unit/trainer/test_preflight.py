@@ -150,6 +150,20 @@ NOTES: list[tuple[dict[str, Any], str]] = [
     ({"stop_text_at": "50 %", "text_lr": 0.0}, "stop_text_at 50 % means nothing"),
     ({"network_type": "LoHa", "network_dropout": 0.1}, "network_dropout means nothing with this kind"),
     ({"network_type": "GLoRA", "rank_dropout": 0.1}, "rank_dropout means nothing with this kind"),
+    ({"network_type": "GLoRA", "scale_weight_norms": 1.0}, "scale_weight_norms means nothing with this kind"),
+    ({"network_type": "DyLoRA", "scale_weight_norms": 1.0}, "scale_weight_norms means nothing with this kind"),
+    ({"lr_scheduler": "cosine", "warmup": "1 %"}, "warmup 1 % of 4 updates is less than one: there is none"),
+    ({"lr_scheduler": "cosine", "warmup": "50"}, "warmup 50 is the whole run"),
+    ({"lr_scheduler": "warmup_stable_decay", "lr_decay": "1 %"}, "lr_decay 1 % of 4 updates is none"),
+    ({"stop_text_at": "1 %"}, "stop_text_at 1 % of 4 updates is less than one: the text encoder stops after the first"),
+    ({"min_lr_ratio": 0.1}, "min_lr_ratio means nothing with constant; it is for cosine_with_min_lr and warmup_stable"),
+    ({"timescale": 9}, "timescale means nothing with constant; it is for inverse_sqrt"),
+    ({"optimizer_type": "CAME", "beta1": 0.5}, "beta1 0.5 means nothing with CAME"),
+    ({"optimizer_type": "Adafactor", "beta2": 0.99}, "beta2 0.99 means nothing with Adafactor"),
+    ({"optimizer_type": "SGD", "beta2": 0.9}, "beta2 0.9 means nothing with SGD"),
+    ({"prior_preservation": True}, "prior_preservation means nothing: there are no regularisation images"),
+    ({"noise_offset_random_strength": True}, "noise_offset_random_strength means nothing: noise_offset is 0"),
+    ({"ip_noise_gamma_random_strength": True}, "ip_noise_gamma_random_strength means nothing: ip_noise_gamma is 0"),
 ]
 
 
@@ -167,39 +181,54 @@ def test_a_recipe_without_contradictions_has_no_notes(
 ) -> None:
     dataset = pictures("red", "blue", "lime")
     assert ahead(dataset, small_recipe()).notes == ()
-    plain = {"network_dropout": 0.1, "rank_dropout": 0.1, "stop_text_at": "50 %", "min_snr_gamma": 5.0}
+    plain = {
+        "network_dropout": 0.1, "rank_dropout": 0.1, "stop_text_at": "50 %", "min_snr_gamma": 5.0, "beta1": 0.8,
+        "scale_weight_norms": 1.0, "lr_scheduler": "cosine_with_min_lr", "min_lr_ratio": 0.1, "warmup": "20 %",
+    }  # fmt: skip
     assert ahead(dataset, small_recipe().with_settings(**plain)).notes == ()
     model = fake_model()
     model.schedule = Flow()
-    flowing = {"flow_shift": 3.0, "timestep_sampling": "logit_normal", "expected_prediction": "flow"}
+    flowing = {
+        "flow_shift": 3.0, "timestep_sampling": "logit_normal", "expected_prediction": "flow",
+        "zero_terminal_snr": True,
+    }  # fmt: skip
     assert ahead(dataset, small_recipe().with_settings(**flowing), model=model).notes == ()
     [note] = ahead(dataset, small_recipe().with_settings(min_snr_gamma=5.0), model=model).notes
     assert "on a flow model it favours low noise strongly" in note
 
 
-ERRORS: list[tuple[dict[str, Any], str]] = [
+# What is refused before a picture is encoded, and what needs the model's layers.
+EARLY: list[tuple[dict[str, Any], str]] = [
     ({"expected_prediction": "v"}, "expected_prediction is 'v', and this model predicts epsilon"),
+    ({"zero_terminal_snr": True}, r"zero_terminal_snr is on.*SNR 0\.25.*ModelSamplingDiscrete with zsnr"),
     ({"clip_skip": 13}, "clip_skip is 13, and CLIP has 12 layers here"),
     ({"precision": "fp16"}, "precision is fp16, which a CPU"),
     ({"optimizer_type": "AdamW8bit"}, "AdamW8bit needs"),
     ({"block_preset": "OUTD"}, "this model has no such blocks"),
     ({"block_dims": "4,4"}, "this model has no such blocks"),
+    ({"conv_block_alphas": "4,4"}, "this model has no such blocks"),
     ({"unet_lr": 0.0, "stop_text_at": "50 %"}, "with unet_lr 0 nothing would learn"),
+    ({"unet_lr": 0.0, "stop_text_at": "1 %", "epochs": 9}, "with unet_lr 0 nothing would learn"),
+    ({"optimizer_args": ("fast=True",)}, "AdamW does not take fast"),
+]
+LATE: list[tuple[dict[str, Any], str]] = [
     ({"optimizer_type": "Prodigy", "unet_lr": 1.0, "text_lr": 0.5}, "learns everything at one rate"),
     ({"only_layers": ("nowhere",)}, "No layer is left to train"),
-    ({"optimizer_args": ("fast=True",)}, "AdamW does not take fast"),
 ]
 
 
-@pytest.mark.parametrize(("settings", "words"), ERRORS, ids=[row[1][:40] for row in ERRORS])
+@pytest.mark.parametrize(("settings", "words"), [*EARLY, *LATE], ids=[row[1][:40] for row in (*EARLY, *LATE)])
 def test_settings_that_would_train_something_else_are_refused_before_and_by_the_run(
-    ahead: Any, pictures: Pictures, small_recipe: Any, train: Any, folder: Any, settings: dict[str, Any], words: str
-) -> None:
+    ahead: Any, pictures: Pictures, small_recipe: Any, train: Any, folder: Any, tmp_path: Path,
+    settings: dict[str, Any], words: str,
+) -> None:  # fmt: skip
     recipe = small_recipe().with_settings(**settings)
     for run in (ahead, train):
         with pytest.raises(KilnError, match=words):
             run(pictures("red"), recipe)
     assert not folder("run").folder.exists()
+    # Encoding takes minutes where there are many pictures.
+    assert (tmp_path / "latents").exists() == ((settings, words) in LATE)
 
 
 def test_clip_skip_is_refused_where_there_is_no_clip(

@@ -68,3 +68,12 @@ def test_more_than_the_whole_run_is_refused() -> None:
 )
 def test_a_length_in_updates_of_a_run_of_200_with_epochs_of_30(text: str, steps: int) -> None:
     assert parse_span(text).steps(steps=200, steps_an_epoch=30) == steps
+
+
+@pytest.mark.parametrize(
+    ("text", "rounded", "least"), [("1 %", 0, 1), ("0.04", 1, 1), ("0.1 epochs", 0, 1), ("0", 0, 0), ("", 0, 0)]
+)
+def test_a_short_length_comes_to_nothing_unless_one_is_the_least(text: str, rounded: int, least: int) -> None:
+    span = parse_span(text)
+    assert span.steps(steps=20, steps_an_epoch=4) == rounded
+    assert span.steps(steps=20, steps_an_epoch=4, least=1) == least

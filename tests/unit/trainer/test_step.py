@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,7 @@ def split(batch: Batch, *sizes: int) -> tuple[Batch, ...]:
                 captions=batch.captions[rows],
                 views=batch.views[rows],
                 weights=batch.weights[rows],
+                regular=batch.regular[rows],
             )
         )
     return tuple(pieces)
@@ -203,6 +205,18 @@ def test_an_overflow_of_scaled_gradients_is_skipped_and_says_nothing_of_the_reci
     model.traits = fake_model().traits
     with pytest.raises(NotFinite):
         train(pictures("red"), small_recipe(epochs=8), "whole", model=model)
+
+
+def test_overflows_at_the_least_scale_are_a_divergence(
+    fake_model: Any, fake_reporter: Any, pictures: Pictures, small_recipe: Recipes, train: Train
+) -> None:
+    """The loss stays finite all the time; no scale is low enough for such gradients."""
+    reporter, halvings = fake_reporter(), int(math.log2(loop.FIRST_SCALE / loop.LEAST_SCALE))
+    model = halved(fake_model, tuple(range(TRIAL + 2, 200)))
+    with pytest.raises(NotFinite, match=f"{loop.BAD_STEPS_IN_A_ROW} steps in a row"):
+        train(pictures("red"), small_recipe(epochs=40), model=model, reporter=reporter)
+    assert all(math.isfinite(step.loss) for step in reporter.steps)
+    assert len(reporter.steps) == 1 + halvings + loop.BAD_STEPS_IN_A_ROW
 
 
 def test_the_scale_goes_on_with_a_run(
