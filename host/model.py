@@ -15,11 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from ..trainer.ports import BlockCounts, Layer, ModelTraits, View
+from .kernels import differentiable
 from .layers import block_counts, text_layers, unet_layers
 from .marks import pixel_mark
 from .memory import in_use, weight_bytes
 from .precision import at_precision, recomputed
 from .sampling import Sampling, empty_latent, encode_prompt, sample
+from .together import read_together
 
 # Layers whose input the host writes over afterwards, as in `x += attention(norm(x))`, by the class that they are in.
 _WRITTEN_OVER = {
@@ -28,8 +30,21 @@ _WRITTEN_OVER = {
     "comfy.ldm.flux.layers.SingleStreamBlock": ("pre_norm",),
     "comfy.ldm.lightricks.model.BasicTransformerBlock": ("attn2",),
     "comfy.ldm.modules.diffusionmodules.mmdit.ContextProcessorBlock": ("norm1", "norm2"),
-    "comfy.ldm.wan.model.AdaLayerNorm": ("norm",),
+    "comfy.ldm.pixeldit.modules.PiTBlock": ("norm2",),
+    "comfy.ldm.wan.model.AudioInjector_WAN": ("injector_pre_norm_feat", "injector_adain_layers"),
+    "comfy.text_encoders.t5.T5LayerFF": ("layer_norm",),
+    "comfy.text_encoders.t5.T5LayerSelfAttention": ("layer_norm",),
 }
+# Networks that mix a batch, as they take it for guidance's two halves or for the parts of one song.
+_ONE_BY_ONE = ("ACEStep15", "Hunyuan3Dv2_1")
+# `ss_base_model_version` and `modelspec.architecture`, by the host's class or one that it stands on.
+_BASES = {
+    "SD15": ("sd_v1", "stable-diffusion-v1"),
+    "SD20": ("sd_v2", "stable-diffusion-v2-512"),
+    "SDXL": ("sdxl_base_v1-0", "stable-diffusion-xl-v1-base"),
+}
+# `modelspec.prediction_type`, by the host's kind of model.
+_PREDICTIONS = {"EPS": "epsilon", "V_PREDICTION": "v", "FLUX": "flow"}
 
 
 class HostSchedule:
@@ -74,12 +89,14 @@ class HostModel:
             stack.enter_context(torch.inference_mode(False))
             stack.enter_context(torch.enable_grad())
             stack.enter_context(_training_flag())
+            stack.enter_context(differentiable())
             for network in (self._patcher.model, self._clip.cond_stage_model):
                 stack.enter_context(ordinary_tensors(network))
                 stack.enter_context(_no_in_place(network))
             stack.enter_context(at_precision(self._patcher.model, precision))
             if checkpointing:
                 stack.enter_context(recomputed(self._patcher.model.diffusion_model))
+            stack.callback(_forget, self._patcher.model.diffusion_model)
             yield
 
     def layers(self) -> Sequence[Layer]:
@@ -97,22 +114,24 @@ class HostModel:
     ) -> list[Any]:
         """One host conditioning a caption, with the size ids of how its picture is seen."""
         clip, conds = self._at_layer(clip_skip), []
-        for caption, view in zip(captions, views, strict=True):
-            tokens = clip.tokenize(escape(caption))
-            if max_tokens:
-                # The host encodes in sections of 75 tokens and joins them.
-                tokens = {name: sections[: max_tokens // 75] for name, sections in tokens.items()}
-            [[cond, about]] = clip.encode_from_tokens_scheduled(tokens)
-            about = {key: _usable(value) if isinstance(value, Tensor) else value for key, value in about.items()}
-            conds.append([_usable(cond), {**about, **_sizes(view)}])
+        tokens = [clip.tokenize(escape(caption)) for caption in captions]
+        if max_tokens:
+            # The host encodes in sections of 75 tokens and joins them.
+            tokens = [{name: sections[: max_tokens // 75] for name, sections in one.items()} for one in tokens]
+        with read_together(clip, tokens):
+            for one, view in zip(tokens, views, strict=True):
+                [[cond, about]] = clip.encode_from_tokens_scheduled(one)
+                about = {key: _usable(value) if isinstance(value, Tensor) else value for key, value in about.items()}
+                conds.append([_usable(cond), {**about, **_sizes(view)}])
         return conds
 
     def denoise(self, x_t: Tensor, sigma: Tensor, conds: Sequence[Any]) -> Tensor:
         """x0_pred, fp32, as the host's sampler would get it for these conditionings."""
         options = self._patcher.model_options.get("transformer_options", {}).copy()
         rows = [self._model_conds(cond, x_t[i : i + 1]) for i, cond in enumerate(conds)]
-        together = _joined(rows)
         model = self._patcher.model
+        together = None if type(model).__name__ in _ONE_BY_ONE else _joined(rows)
+        _forget(model.diffusion_model)
         if together is not None:
             out: Tensor = model.apply_model(x_t, sigma, transformer_options=options, **together)
             return out
@@ -125,18 +144,16 @@ class HostModel:
     def facts(self) -> dict[str, str]:
         """Metadata about the base: architecture and prediction type as modelspec and kohya name them."""
         model = self._patcher.model
-        config = model.model_config.unet_config
-        kind = type(model).__name__
-        architecture, version = f"{kind.lower()}/lora", kind
-        if "num_res_blocks" in config:
-            xl = config.get("adm_in_channels") is not None
-            architecture = "stable-diffusion-xl-v1-base/lora" if xl else "stable-diffusion-v1/lora"
-            version = "sdxl_base_v1-0" if xl else "sd_v1"
-        prediction = {"EPS": "epsilon", "V_PREDICTION": "v"}.get(model.model_type.name, model.model_type.name.lower())
+        kind, predicts = type(model).__name__, model.model_type.name
+        classes = [one.__name__ for one in type(model.model_config).__mro__]
+        known = (_BASES[name] for name in classes if name in _BASES)
+        version, architecture = next(known, (kind, kind.lower()))
+        if version == "sd_v2" and predicts == "V_PREDICTION":
+            architecture = "stable-diffusion-v2-768-v"
         return {
             "ss_base_model_version": version,
-            "modelspec.architecture": architecture,
-            "modelspec.prediction_type": prediction,
+            "modelspec.architecture": f"{architecture}/lora",
+            "modelspec.prediction_type": _PREDICTIONS.get(predicts, predicts.lower()),
         }
 
     def blocks(self) -> BlockCounts | None:
@@ -186,7 +203,12 @@ class HostModel:
         converted = comfy.sampler_helpers.convert_cond([cond])
         model = self._patcher.model
         # What the sampler gives beside these when nothing is inpainted; some families ask for it.
-        rest = {"latent_image": torch.zeros_like(noise), "denoise_mask": None, "seed": 0}
+        rest = {
+            "latent_image": torch.zeros_like(noise),
+            "denoise_mask": None,
+            "seed": 0,
+            "latent_shapes": [noise.shape],
+        }
         comfy.samplers.encode_model_conds(model.extra_conds, converted, noise, noise.device, "positive", **rest)
         found: dict[str, Any] = converted[0]["model_conds"]
         return {key: value.process_cond(batch_size=1, area=None) for key, value in found.items()}
@@ -243,18 +265,26 @@ def _usable(tensor: Tensor) -> Tensor:
 def _no_in_place(network: nn.Module) -> Iterator[None]:
     """Some of the host's blocks write over what backward needs; the layers that keep it get a copy instead."""
     kinds = {module: f"{type(module).__module__}.{type(module).__name__}" for module in network.modules()}
-    layers = [getattr(module, name) for module, kind in kinds.items() for name in _WRITTEN_OVER.get(kind, ())]
+    found = [getattr(module, name, ()) for module, kind in kinds.items() for name in _WRITTEN_OVER.get(kind, ())]
+    layers = [layer for one in found for layer in (one if isinstance(one, nn.ModuleList | tuple) else (one,))]
     hooks = [layer.register_forward_pre_hook(lambda _module, inputs: (inputs[0].clone(),)) for layer in layers]
     # LTX-Video's blocks call this norm as a function, which no hook can reach.
     norm = comfy.ldm.common_dit.rms_norm
     try:
-        if "comfy.ldm.lightricks.model.BasicTransformerBlock" in kinds.values():
+        if any(kind.startswith("comfy.ldm.lightricks.") and kind.endswith("Block") for kind in kinds.values()):
             comfy.ldm.common_dit.rms_norm = lambda x, *args, **kwargs: norm(x.clone(), *args, **kwargs)
         yield
     finally:
         comfy.ldm.common_dit.rms_norm = norm
         for hook in hooks:
             hook.remove()
+
+
+def _forget(network: nn.Module) -> None:
+    """HiDream-O1 keeps its words' keys and values for the next call, by when training has changed them."""
+    clear = getattr(network, "clear_kv_cache", None)
+    if clear is not None:
+        clear()
 
 
 @contextlib.contextmanager

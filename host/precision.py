@@ -20,11 +20,10 @@ def at_precision(model: Any, precision: str) -> Iterator[None]:
     Its weights are cast once, not at every step, and the ones that the host holds come back afterwards. 8-bit weights
     stay as they are and are cast layer by layer, as the host does it.
     """
-    dtype = _DTYPES.get(precision)
-    if dtype is None:
+    dtype, network = _DTYPES.get(precision), model.diffusion_model
+    if dtype is None or _computes_in(model, dtype):
         yield
         return
-    network: nn.Module = model.diffusion_model
     replaced: list[tuple[dict[str, Any], str, Any]] = []
     # The host's layers have a switch of their own, which PyTorch's types do not know.
     flagged: list[tuple[Any, bool | None]] = []
@@ -53,6 +52,12 @@ def at_precision(model: Any, precision: str) -> Iterator[None]:
             layer.__dict__.pop("comfy_cast_weights", None)
             if flag is not None:
                 layer.comfy_cast_weights = flag
+
+
+def _computes_in(model: Any, dtype: torch.dtype) -> bool:
+    """Whether the host has the whole model at this precision; casting layer by layer would only cost time then."""
+    weights = (weight for weight in model.diffusion_model.parameters() if weight.is_floating_point())
+    return model.manual_cast_dtype is None and all(weight.dtype == dtype for weight in weights)
 
 
 @contextlib.contextmanager

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from comfy_api.latest import io
+from torch import Tensor
 
 from ..host.lora import lora_folder
 from ..trainer.export import SaveOptions, export
 from ..trainer.values import Run
 from . import sockets
 from .inputs import inputs_of
+from .pictures import from_image
 
 
 class SaveLoRA(io.ComfyNode):
@@ -24,14 +26,21 @@ class SaveLoRA(io.ComfyNode):
             inputs=[
                 sockets.Run.Input("run", tooltip="A finished run."),
                 *inputs_of(SaveOptions),
+                io.Image.Input(
+                    "cover",
+                    optional=True,
+                    tooltip="What model browsers show: the first picture. Empty takes the run's last sample, if any.",
+                ),
             ],
             outputs=[io.String.Output(display_name="file name", tooltip="As core's LoRA loader lists it.")],
             is_output_node=True,
         )
 
     @classmethod
-    def execute(cls, run: Run, file_name: str, epoch: int, precision: str) -> io.NodeOutput:
+    def execute(
+        cls, run: Run, file_name: str, epoch: int, precision: str, cover: Tensor | None = None
+    ) -> io.NodeOutput:
         options = SaveOptions(file_name=file_name, epoch=epoch, precision=precision)
-        file = export(run, options, lora_folder())
+        file = export(run, options, lora_folder(), None if cover is None else from_image(cover)[0])
         name = file.relative_to(lora_folder()).as_posix()
         return io.NodeOutput(name, ui={"text": [f"models/loras/{name}"]})

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from . import fused
 from .errors import KilnError
 from .groups import Network
 from .ports import Layer
@@ -88,10 +89,14 @@ class Lora:
         self._before = module.__dict__.get("forward")
         plain = self._added()
         dropping = self._with_dropouts() if self._dropouts else plain
+        fast = self._before is None and fused.fits(module)
 
         def forward(x: Tensor, *args: object, **kwargs: object) -> Tensor:
+            added = dropping if self._learning else plain
+            if fast and added is plain and fused.is_plain(module, x):
+                return fused.with_lora(module, x, self.down, self.up, scale)
             out: Tensor = original(x, *args, **kwargs)
-            more = (dropping if self._learning else plain)(x)
+            more = added(x)
             return out if more is None else out + more.to(out.dtype) * scale
 
         module.forward = forward

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -22,6 +22,15 @@ class Conditioner:
         self._model, self._recipe, self.frozen = model, recipe, frozen
         self._kept: dict[tuple[str, View], Any] = {}
         self._bytes = 0
+        self._full = False
+
+    def prepare(self, captions: Sequence[str], views: Sequence[View]) -> Iterator[int]:
+        """Encode what will be asked for, as much as is kept; yields how many have been looked at after each."""
+        for number, pair in enumerate(zip(captions, views, strict=True)):
+            if not self.frozen or self._full:
+                return
+            self.encode(*([part] for part in pair))
+            yield number + 1
 
     def encode(self, captions: Sequence[str], views: Sequence[View]) -> list[Any]:
         """One conditioning a caption."""
@@ -47,6 +56,7 @@ class Conditioner:
     def _keep(self, key: tuple[str, View], made: Any) -> None:
         size = _bytes(made)
         while self._kept and self._bytes + size > KEPT_BYTES:
+            self._full = True
             self._bytes -= _bytes(self._kept.pop(next(iter(self._kept))))
         self._kept[key] = made
         self._bytes += size

@@ -6,7 +6,10 @@ import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from PIL import Image
+
 from ..dataset.settings import check_settings, setting
+from .cover import cover_metadata, last_sample, save_preview
 from .errors import KilnError
 from .formats import DTYPES, cast, load_file, save_file
 from .values import Run
@@ -24,14 +27,21 @@ class SaveOptions:
         check_settings(self)
 
 
-def export(run: Run, options: SaveOptions, folder: Path) -> Path:
-    """Write the chosen epoch below `folder` and return the file. An older file of the same name is replaced."""
+def export(run: Run, options: SaveOptions, folder: Path, cover: Image.Image | None = None) -> Path:
+    """Write the chosen epoch below `folder` and return the file. An older file of the same name is replaced.
+
+    `cover` goes into the file, and beside it as a picture. Without one, the last sample that the run painted up to that
+    epoch goes into the file alone. Raises `KilnError` for a wrong name or epoch, and when the disk refuses.
+    """
     checkpoint = run.checkpoint(options.epoch)
     file = target_file(options.file_name.strip() or run.name, folder)
     tensors, metadata = load_file(checkpoint.file)
     title = {"ss_output_name": file.stem, "modelspec.title": file.stem}
     kept = {key: value for key, value in metadata.items() if not key.startswith("sshs_")}
-    save_file(cast(tensors, options.precision), {**kept, **title}, file)
+    shown = cover or last_sample(run.folder, checkpoint.step)
+    save_file(cast(tensors, options.precision), {**kept, **title, **(cover_metadata(shown) if shown else {})}, file)
+    if cover:
+        save_preview(cover, file)
     return file
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..dataset.values import Dataset
 from .errors import KilnError
+from .files import whole
 from .plan import Plan
 from .recipe import Recipe
 from .spans import parse_span
@@ -26,17 +27,14 @@ _BLOCK_ARGS = (
 
 
 def save_file(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], file: Path) -> None:
-    """Write a `.safetensors` whole or not at all, with kohya's two model hashes added."""
+    """Write a `.safetensors` whole or not at all, with kohya's and modelspec's hashes added.
+
+    Raises `KilnError` when the disk refuses.
+    """
     content = {key: tensor.contiguous() for key, tensor in tensors.items()}
     full = {**metadata, **_hashes(content, metadata)}
-    partial = file.with_name(f"{file.name}.partial")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    try:
+    with whole(file) as partial:
         safetensors.torch.save_file(content, partial, full)
-        partial.replace(file)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise KilnError(f"{file} could not be written: {error}. Free space or choose another folder.") from error
 
 
 def load_file(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -57,11 +55,16 @@ def cast(tensors: Mapping[str, Tensor], dtype: str) -> dict[str, Tensor]:
 
 
 def _hashes(tensors: dict[str, Tensor], metadata: Mapping[str, str]) -> dict[str, str]:
-    """kohya's `sshs_model_hash` (SHA-256 after the header) and `sshs_legacy_hash`, over ss_* metadata only."""
+    """kohya's `sshs_model_hash` (SHA-256 after the header) and `sshs_legacy_hash`, over ss_* metadata only.
+
+    The metadata does not change what comes after the header, so modelspec's hash of the tensors is the same.
+    """
     blob = safetensors.torch.save(tensors, {key: value for key, value in metadata.items() if key.startswith("ss_")})
     after_header = 8 + int.from_bytes(blob[:8], "little")
+    content = hashlib.sha256(blob[after_header:]).hexdigest()
     return {
-        "sshs_model_hash": hashlib.sha256(blob[after_header:]).hexdigest(),
+        "sshs_model_hash": content,
+        "modelspec.hash_sha256": f"0x{content}",
         "sshs_legacy_hash": hashlib.sha256(blob[0x100000 : 0x100000 + 0x10000]).hexdigest()[:8],
     }
 

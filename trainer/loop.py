@@ -6,7 +6,7 @@ import contextlib
 import math
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,12 @@ from torch import Tensor
 
 from ..dataset.values import Dataset
 from . import objective
+from .adapters import Lora
 from .batches import Batch, Batches, Update
+from .captions import varies, written
 from .conditioning import Conditioner
 from .errors import KilnError, NotFinite
+from .flat import ELEMENTWISE, Flat, gather
 from .formats import describe, save_file
 from .latents import LatentStore, centred, is_fixed
 from .network import Placed, make_adapters
@@ -55,6 +58,7 @@ class _Trainer:
     plan: Plan
     batches: Batches
     placed: list[Placed]
+    # All that is trained; after `_gather`, the long tensors that the adapters' own are views of.
     parameters: list[Tensor]
     optimizer: torch.optim.Optimizer
     schedule: Any
@@ -67,6 +71,9 @@ class _Trainer:
     stop_text_at: int
     # What the model predicts, as `objective.prediction` says.
     kind: str
+    flats: list[Flat] = field(default_factory=list)
+    # Tensors that no gradient reaches.
+    idle: list[Tensor] = field(default_factory=list)
     step: int = 0
     bad_steps: int = 0
     skipped: int = 0
@@ -99,7 +106,9 @@ def train(
     with _opened(model, dataset, recipe, folder, reporter, latents, start) as trainer:
         found = _look_ahead(trainer, dataset)
         reporter.note(found.text())
+        _gather(trainer)
         _begin(trainer)
+        _encode_captions(trainer)
         found.save(folder.folder)
         switch(trainer.optimizer, "train")
         with _keeping_work(trainer):
@@ -212,10 +221,32 @@ def _look_ahead(trainer: _Trainer, dataset: Dataset) -> Preflight:
         started = time.perf_counter()
         with _seeded(trainer, 0):
             _backward(_losses(trainer, batch).mean())
+        trainer.idle = [p for p in trainer.parameters if p.grad is None]
         trainer.optimizer.zero_grad(set_to_none=True)
         model.memory()
         seconds = (time.perf_counter() - started) * plan.accumulation
     return look_ahead(model, dataset, recipe, plan, trainer.placed, seconds)
+
+
+def _gather(trainer: _Trainer) -> None:
+    """Let clipping and the optimizer see the tensors as few long ones, where that changes nothing they do."""
+    plain = all(isinstance(one.adapter, Lora) for one in trainer.placed)
+    # A module that is left out of a step must not be moved in it.
+    if plain and not trainer.recipe.network.module_dropout and type(trainer.optimizer) in ELEMENTWISE:
+        trainer.flats = gather(trainer.optimizer, trainer.idle)
+        trainer.parameters = [*(flat.whole for flat in trainer.flats), *trainer.idle]
+
+
+def _encode_captions(trainer: _Trainer) -> None:
+    """Every caption that stays the same and is kept, before the first step rather than in it."""
+    recipe, plan = trainer.recipe, trainer.plan
+    if varies(recipe.captions) or not is_fixed(recipe.buckets):
+        return
+    rows = [row for row, repeats in enumerate(plan.repeats) if repeats]
+    captions = [written(plan.records[row], recipe.captions) for row in rows]
+    views = [centred(plan.records[row], plan.buckets[row]) for row in rows]
+    for done in trainer.conditioner.prepare(captions, views):
+        trainer.reporter.stage("encoding captions", done - 1, len(rows))
 
 
 def _begin(trainer: _Trainer) -> None:
@@ -268,7 +299,10 @@ def _step(trainer: _Trainer, update: Update) -> None:
     """Forward and backward of every batch, and one update."""
     started = time.perf_counter()
     _stop_text(trainer, update.step)
-    trainer.optimizer.zero_grad(set_to_none=True)
+    if not trainer.flats:
+        trainer.optimizer.zero_grad(set_to_none=True)
+    for flat in trainer.flats:
+        flat.clear()
     images = sum(len(batch.x0) for batch in update.batches)
     total: Tensor | float = 0.0
     with _seeded(trainer, update.step):
@@ -371,6 +405,10 @@ def _stop_text(trainer: _Trainer, step: int) -> None:
         if one.part == "text":
             for parameter in one.adapter.parameters:
                 parameter.requires_grad_(False)
+    for flat in trainer.flats:
+        if flat.part == "text":
+            flat.rest()
+    trainer.flats = [flat for flat in trainer.flats if flat.part != "text"]
     # Without gradients an optimizer leaves parameters alone.
     trainer.parameters = [p for p in trainer.parameters if p.requires_grad]
     trainer.conditioner = Conditioner(trainer.model, trainer.recipe, frozen=True)

@@ -17,14 +17,18 @@ from PIL import Image
 from torch import Tensor
 
 from ..dataset.values import Dataset
+from .board import Board, open_board
 from .errors import KilnError
+from .files import append, whole, write_text
 from .formats import save_file
-from .recipe import Recipe
+from .recipe import WRITING, Recipe
 from .state import FILE as STATE_FILE
 from .values import Checkpoint, Run
 
 START_FILE = "start.safetensors"
 """In a run's folder: the LoRA that a fork went on from."""
+LOGS = ("metrics", "validation")
+"""In a run's folder: the names of its `.jsonl` files."""
 
 
 class RunFolder:
@@ -46,6 +50,7 @@ class RunFolder:
         self.folder, self.name, self.fingerprint = folder, name, fingerprint
         # A fork keeps what it went on from, so that it can be gone on with by itself.
         self._start = start if origin else None
+        self._board: Board | None = None
         traits = sorted({tag for record in dataset for tag in record.pruned})
         self.about: dict[str, Any] = {
             "name": name,
@@ -67,6 +72,10 @@ class RunFolder:
         """Whether an unfinished try at the very same run lies here."""
         return read_about(self.folder).get("fingerprint") == self.fingerprint
 
+    def has_state(self) -> bool:
+        """Whether an unfinished try at the very same run left a state here, readable or not."""
+        return self.may_go_on() and (self.folder / STATE_FILE).is_file()
+
     def start(self, recipe: Recipe, step: int) -> None:
         """Make the folder ready to go on after `step`: what a later step wrote is dropped, and with 0 everything."""
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -82,21 +91,22 @@ class RunFolder:
         for file in self.folder.glob("*.safetensors"):
             if file.name not in kept and file.name != START_FILE:
                 file.unlink()
-        for name in ("metrics.jsonl", "validation.jsonl"):
-            _keep_lines(self.folder / name, step)
+        rows = [(kind, row) for kind in LOGS for row in _keep_lines(self.folder / f"{kind}.jsonl", step)]
         for file in self.folder.glob("samples/step????????-*.png"):
             if file.name[4:12] > f"{step:08d}":
                 file.unlink()
         _write_json(self.folder / "recipe.json", recipe.to_dict())
         self._write()
+        rows.sort(key=lambda row: row[1]["step"])
+        self._board = open_board(self.folder, float(self.started_at), rows)
 
     def log(self, **values: Any) -> None:
         """Append one line to `metrics.jsonl`. A number that is not finite, which JSON lacks, becomes null."""
-        _append(self.folder / "metrics.jsonl", values)
+        self._append("metrics", values)
 
     def log_validation(self, **values: Any) -> None:
         """Append one line to `validation.jsonl`."""
-        _append(self.folder / "validation.jsonl", values)
+        self._append("validation", values)
 
     def checkpoint_file(self, epoch: int, step: int | None) -> Path:
         """The file of a whole epoch, or of a step inside one."""
@@ -127,11 +137,9 @@ class RunFolder:
     def keep_sample(self, picture: Tensor, step: int, number: int) -> Path:
         """Save a picture [H, W, 3] in 0..1 that was painted at this step."""
         file = self.sample_file(step, number)
-        file.parent.mkdir(exist_ok=True)
         pixels = (picture.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
-        partial = file.with_suffix(".partial")
-        Image.fromarray(pixels).save(partial, "PNG")
-        partial.replace(file)
+        with whole(file) as partial:
+            Image.fromarray(pixels).save(partial, "PNG")
         return file
 
     def sample_file(self, step: int, number: int) -> Path:
@@ -145,13 +153,19 @@ class RunFolder:
         (self.folder / STATE_FILE).unlink(missing_ok=True)
         return load_run(self.folder)
 
+    def _append(self, kind: str, values: dict[str, Any]) -> None:
+        plain = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
+        append(self.folder / f"{kind}.jsonl", (json.dumps(plain, allow_nan=False) + "\n").encode())
+        if self._board:
+            self._board.add(kind, plain)
+
     def _write(self) -> None:
         _write_json(self.folder / "run.json", self.about)
 
 
 def fingerprint(recipe: Recipe, dataset: Dataset, model: str) -> str:
     """A sha256 in hex of everything that decides the result; `model` stands for the loaded base."""
-    text = json.dumps(recipe.to_dict(), sort_keys=True)
+    text = json.dumps(recipe.learned(), sort_keys=True)
     return hashlib.sha256("\n".join((text, dataset.fingerprint(), model)).encode()).hexdigest()
 
 
@@ -187,13 +201,14 @@ def latest(root: Path, name: str) -> Path | None:
 
 
 def changes(folder: Path, recipe: Recipe) -> list[str]:
-    """What a recipe has otherwise than the run in `folder`, a line a setting; empty when that cannot be told."""
+    """What a recipe learns otherwise than the run in `folder`, a line a setting; empty when that cannot be told."""
     try:
         before = Recipe.from_dict(json.loads((folder / "recipe.json").read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError, AttributeError):
         # Recipes of older versions have other settings, and some of another type.
         return []
-    return [f"{name} was {old}, is {new}" for name, (old, new) in before.differences(recipe).items()]
+    found = before.differences(recipe)
+    return [f"{name} was {old}, is {new}" for name, (old, new) in found.items() if name not in WRITING]
 
 
 def _folders(root: Path, name: str) -> Iterator[Path]:
@@ -202,19 +217,21 @@ def _folders(root: Path, name: str) -> Iterator[Path]:
 
 
 def is_finished(folder: Path) -> bool:
-    """Whether a whole run with all its files lies there."""
+    """Whether a whole run with its last LoRA lies there; earlier ones may have been deleted to make room."""
     about = read_about(folder)
     files = [folder / row["file"] for row in about.get("checkpoints", [])]
-    return bool(about.get("finished")) and all(file.is_file() for file in files)
+    return bool(about.get("finished") and files) and files[-1].is_file()
 
 
 def load_run(folder: Path) -> Run:
-    """The run in `folder`. Raises `KilnError` when there is none."""
+    """The run in `folder`, with those of its LoRAs that are still there. Raises `KilnError` when there is none."""
     about = read_about(folder)
     if not about:
         raise KilnError(f"{folder} holds no run (no readable run.json); choose a folder that KilnTrainLoRA wrote.")
     checkpoints = tuple(
-        Checkpoint(epoch=row["epoch"], step=row["step"], file=folder / row["file"]) for row in about["checkpoints"]
+        Checkpoint(epoch=row["epoch"], step=row["step"], file=folder / row["file"])
+        for row in about["checkpoints"]
+        if (folder / row["file"]).is_file()
     )
     return Run(
         folder=folder,
@@ -253,30 +270,23 @@ def read_about(folder: Path) -> dict[str, Any]:
     return found
 
 
-def _append(file: Path, values: dict[str, Any]) -> None:
-    plain = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
-    with file.open("a", encoding="utf-8") as opened:
-        opened.write(json.dumps(plain, allow_nan=False) + "\n")
-
-
-def _keep_lines(file: Path, step: int) -> None:
-    """Drop the lines of later steps, and one that a crash cut off."""
+def _keep_lines(file: Path, step: int) -> list[dict[str, Any]]:
+    """Drop the lines of later steps, and one that a crash cut off; those that stay are returned."""
     if not file.is_file():
-        return
-    kept = []
+        return []
+    kept, rows = [], []
     for line in file.read_text(encoding="utf-8").splitlines():
         try:
-            if json.loads(line)["step"] > step:
-                break
+            row = json.loads(line)
         except ValueError:
             break
+        if row["step"] > step:
+            break
         kept.append(line + "\n")
-    partial = file.with_name(f"{file.name}.partial")
-    partial.write_text("".join(kept), encoding="utf-8")
-    partial.replace(file)
+        rows.append(row)
+    write_text(file, "".join(kept))
+    return rows
 
 
 def _write_json(file: Path, content: dict[str, Any]) -> None:
-    partial = file.with_name(f"{file.name}.partial")
-    partial.write_text(json.dumps(content, indent=2, ensure_ascii=False), encoding="utf-8")
-    partial.replace(file)
+    write_text(file, json.dumps(content, indent=2, ensure_ascii=False))

@@ -40,6 +40,12 @@ def write_pictures(folder: Path, count: int = 4) -> Path:
 
 
 @pytest.fixture(scope="session")
+def draw_pictures() -> Callable[[Path], Path]:
+    """Writes captioned pictures of a stranger into a folder, and returns it."""
+    return write_pictures
+
+
+@pytest.fixture(scope="session")
 def inside(comfy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """ComfyUI importable here, on the CPU, with a base directory of its own, which it returns."""
     if str(comfy) not in sys.path:

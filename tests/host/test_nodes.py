@@ -16,7 +16,9 @@ IDS = (
     "KilnControlNetStyleAugment",
     "KilnRecipe",
     "KilnTrainLoRA",
+    "KilnLoadRun",
     "KilnSaveLoRA",
+    "KilnResizeLoRA",
     "KilnEpochSweep",
 )
 
@@ -59,7 +61,7 @@ def test_the_wires_fit_each_other_and_cores_own_nodes(info: dict[str, Any]) -> N
         return str(inputs(info[name])[key][0])
 
     train = info["KilnTrainLoRA"]["output"]
-    assert train == ["MODEL", "CLIP", "KILN_RUN", "LORA_MODEL", "LOSS_MAP", "IMAGE"]
+    assert train == ["MODEL", "CLIP", "KILN_RUN", "LORA_MODEL", "LOSS_MAP", "IMAGE", "STRING"]
     assert kind("KilnSaveLoRA", "run") == kind("KilnEpochSweep", "run") == "KILN_RUN"
     assert kind("KilnTrainLoRA", "recipe") == info["KilnRecipe"]["output"][0] == "KILN_RECIPE"
     for name in ("KilnAutoTag", "KilnPruneTags", "KilnCropViews", "KilnControlNetStyleAugment", "KilnTrainLoRA"):

@@ -61,3 +61,33 @@ def test_clip_skip_and_the_length_of_captions_reach_the_host(fake_model: Any) ->
     recipe = Recipe().with_settings(clip_skip=2, max_token_length=150)
     Conditioner(model, recipe, frozen=True).encode(["a"], [VIEW])
     assert asked == [(2, 150)]
+
+
+def test_captions_can_be_encoded_before_they_are_asked_for(fake_model: Any) -> None:
+    model = fake_model()
+    conditioner = Conditioner(model, Recipe(), frozen=True)
+    assert list(conditioner.prepare(["a", "b", "a"], [VIEW] * 3)) == [1, 2, 3]
+    assert model.encoded == ["a", "b"]
+    conditioner.encode(["b", "a"], [VIEW] * 2)
+    assert model.encoded == ["a", "b"]
+    assert list(Conditioner(model, Recipe(), frozen=False).prepare(["a"], [VIEW])) == []
+    assert model.encoded == ["a", "b"]
+
+
+def test_no_more_is_encoded_beforehand_than_is_kept(fake_model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A conditioning of the fake is 8 numbers of 4 bytes.
+    monkeypatch.setattr("lora_kiln.trainer.conditioning.KEPT_BYTES", 64)
+    model = fake_model()
+    conditioner = Conditioner(model, Recipe(), frozen=True)
+    assert list(conditioner.prepare(["a", "b", "c", "d", "e"], [VIEW] * 5)) == [1, 2, 3]
+    assert model.encoded == ["a", "b", "c"]
+
+
+def test_no_step_waits_for_a_caption_that_stays_the_same(
+    fake_model: Any, fake_reporter: Any, pictures: Any, small_recipe: Any, train: Any
+) -> None:
+    model, reporter, seen = fake_model(), fake_reporter(), []
+    reporter.step = lambda report: seen.append(len(model.encoded))
+    train(pictures("red", "blue", "lime"), small_recipe(text_lr=0.0, epochs=3), model=model, reporter=reporter)
+    assert len(set(seen)) == 1
+    assert sorted(model.encoded) == ["kiln, blue", "kiln, lime", "kiln, red"]

@@ -42,7 +42,7 @@ def test_what_is_saved_is_what_is_loaded(tmp_path: Path) -> None:
     assert set(found) == set(tensors())
     assert all(torch.equal(found[key], value) for key, value in tensors().items())
     assert METADATA.items() <= metadata.items()
-    assert set(metadata) - set(METADATA) == {"sshs_model_hash", "sshs_legacy_hash"}
+    assert set(metadata) - set(METADATA) == {"sshs_model_hash", "sshs_legacy_hash", "modelspec.hash_sha256"}
 
 
 def test_the_hashes_are_kohyas(tmp_path: Path) -> None:
@@ -55,6 +55,7 @@ def test_the_hashes_are_kohyas(tmp_path: Path) -> None:
     (header,) = struct.unpack("<Q", content[:8])
     _, metadata = load_file(tmp_path / "a.safetensors")
     assert metadata["sshs_model_hash"] == hashlib.sha256(content[8 + header :]).hexdigest()
+    assert metadata["modelspec.hash_sha256"] == f"0x{metadata['sshs_model_hash']}"
     assert metadata["sshs_legacy_hash"] == hashlib.sha256(content[1 << 20 : (1 << 20) + (1 << 16)]).hexdigest()[:8]
 
 

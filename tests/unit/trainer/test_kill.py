@@ -19,7 +19,7 @@ import pytest
 from lora_kiln.dataset.values import Dataset
 from lora_kiln.trainer.recipe import Recipe
 
-KILLS = 6
+KILLS = 5
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork: starting Python anew takes seconds")
 
@@ -40,7 +40,6 @@ spec.loader.exec_module(fakes)
 
 import torch
 import torch._dynamo
-import transformers.optimization
 from lora_kiln.dataset.values import Dataset, Record
 from lora_kiln.trainer.loop import train
 from lora_kiln.trainer.recipe import Recipe
@@ -61,6 +60,8 @@ for name in map(str.strip, sys.stdin):
     folder = RunFolder(base / "runs" / name, "run", "mark", dataset)
     train(fakes.FakeModel(), dataset, recipe, folder, fakes.FakeReporter(), latents=base / "latents")
     os._exit(0)
+# Taking everything down that was imported takes more than a second.
+os._exit(0)
 """
 
 
@@ -97,7 +98,7 @@ def nursery(
     root: Path, tmp_path: Path, pictures: Callable[..., Dataset], small_recipe: Callable[..., Recipe]
 ) -> Iterator[Nursery]:
     pictures("red", "blue", "lime", "navy", "cyan")
-    recipe = small_recipe(epochs=30).with_settings(
+    recipe = small_recipe(epochs=20).with_settings(
         ema_decay=0.95, shuffle_caption=True, save_every="9 steps", keep_last=3, validation_share=0.2,
         validate_every="5 steps", sample_prompts=("kiln",), sample_every="12 steps", module_dropout=0.2,
     )  # fmt: skip
@@ -119,7 +120,7 @@ def test_a_run_that_is_killed_again_and_again_ends_as_one_that_never_was(
     for _ in range(KILLS):
         child, before, began = nursery.begin("killed"), steps_in(metrics), time.monotonic()
         # Now and then at once, while the run is still finding its place; else a little later than the time before.
-        target = min(50, before + draw.randrange(1, 9)) if draw.random() < 0.8 else 0
+        target = min(34, before + draw.randrange(1, 9)) if draw.random() < 0.8 else 0
         while steps_in(metrics) < target and time.monotonic() - began < 20:
             time.sleep(0.001)
         time.sleep(draw.uniform(0, 0.02 if target else 0.1))
@@ -130,6 +131,6 @@ def test_a_run_that_is_killed_again_and_again_ends_as_one_that_never_was(
     nursery.begin("killed")
     assert nursery.end() == 0
     expected, found = outcome(tmp_path / "runs" / "whole"), outcome(tmp_path / "runs" / "killed")
-    assert [row["step"] for row in found["metrics"]] == list(range(1, 61))
+    assert [row["step"] for row in found["metrics"]] == list(range(1, 41))
     for key, value in expected.items():
         assert found[key] == value, key

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import random
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -114,30 +115,29 @@ def test_a_run_stopped_anywhere_ends_as_one_that_never_stopped(
     assert [row["step"] for row in expected["metrics"]] == list(range(1, len(expected["metrics"]) + 1))
     assert expected["left over"] == []
     draw = random.Random(variant)
-    for number in range(2):
-        name = f"stopped {number}"
-        for _ in range(4):
-            if attempt(recipe, name, Bomb(draw.randrange(whole.count // 4, whole.count + 1))):
-                break
-        else:
-            assert attempt(recipe, name, Bomb())
-        found = outcome(folder(name).folder)
-        renamed = {key.replace("whole", name): value for key, value in expected["tensors"].items()}
-        assert found["tensors"] == renamed
-        for key in ("metrics", "validation", "samples", "left over"):
-            assert found[key] == expected[key], key
-        assert [(row["epoch"], row["step"]) for row in found["checkpoints"]] == [
-            (row["epoch"], row["step"]) for row in expected["checkpoints"]
-        ]
+    name = "stopped"
+    for _ in range(4):
+        if attempt(recipe, name, Bomb(draw.randrange(whole.count // 4, whole.count + 1))):
+            break
+    else:
+        assert attempt(recipe, name, Bomb())
+    found = outcome(folder(name).folder)
+    renamed = {key.replace("whole", name): value for key, value in expected["tensors"].items()}
+    assert found["tensors"] == renamed
+    for key in ("metrics", "validation", "samples", "left over"):
+        assert found[key] == expected[key], key
+    assert [(row["epoch"], row["step"]) for row in found["checkpoints"]] == [
+        (row["epoch"], row["step"]) for row in expected["checkpoints"]
+    ]
 
 
 def test_no_moment_of_a_run_is_a_bad_one_to_stop_it(attempt: Any, recipe_of: Any, folder: Any, outcome: Any) -> None:
-    """Before every third thing that the run does, with all that it writes switched on."""
+    """Before every fourth thing that the run does, with all that it writes switched on."""
     recipe, whole = recipe_of(ema_decay=0.9, optimizer_type="AdamWScheduleFree", keep_last=2), Bomb()
     assert attempt(recipe, "run", whole)
     expected = outcome(folder("run").folder)
     assert whole.count > 40
-    for at in range(2, whole.count + 1, 3):
+    for at in range(2, whole.count + 1, 4):
         (folder("run").folder / "run.json").unlink()
         assert not attempt(recipe, "run", Bomb(at))
         assert attempt(recipe, "run", Bomb())
@@ -191,15 +191,15 @@ def test_a_full_disk_keeps_the_older_state_and_says_what_to_do(
     state = folder("run").folder / "state.pt"
     save, whole = torch.save, []
 
-    def full(content: Any, file: Path) -> None:
+    def full(content: Any, file: Any) -> None:
         if content["step"] > 3:
             whole.append(state.read_bytes())
-            file.write_bytes(whole[0][:100])
+            file.write(whole[0][:100])
             raise OSError(28, "No space left on device")
         save(content, file)
 
     monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(KilnError, match=r"state of step 6 could not be written.*No space left.*Free space"):
+    with pytest.raises(KilnError, match=r"state\.pt could not be written.*No space left.*Free space"):
         attempt(recipe, "run", Bomb())
     assert state.read_bytes() == whole[0]
     assert not list(folder("run").folder.glob("*.partial"))
@@ -225,14 +225,14 @@ def test_a_line_that_cannot_be_written_is_written_when_the_run_goes_on(
     appended, lines = Path.open, []
 
     def full(self: Path, *args: Any, **kwargs: Any) -> Any:
-        if self.name == name and args == ("a",):
+        if self.name == name and args == ("ab",):
             lines.append(1)
             if len(lines) == line:
                 raise OSError(28, "No space left on device")
         return appended(self, *args, **kwargs)
 
     monkeypatch.setattr(Path, "open", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(KilnError, match=rf"{re.escape(name)} could not be written.*No space left"):
         attempt(recipe, "run", Bomb())
     monkeypatch.undo()
     assert attempt(recipe, "run", Bomb())
@@ -263,16 +263,16 @@ def test_a_state_that_cannot_be_read_begins_anew(
     fake_reporter: Any,
     kind: str,
 ) -> None:
-    recipe = recipe_of(max_train_steps=6)
+    recipe = recipe_of(max_train_steps=3)
     assert attempt(recipe, "run", Bomb())
     expected = outcome(folder("run").folder)
     (folder("run").folder / "run.json").unlink()
     with pytest.raises(KeyboardInterrupt):
-        train(dataset, recipe, reporter=fake_reporter(stop_at=5))
+        train(dataset, recipe, reporter=fake_reporter(stop_at=2))
     (folder("run").folder / "state.pt").write_bytes(broken_states()[kind])
     reporter = fake_reporter()
     train(dataset, recipe, reporter=reporter)
-    assert [step.step for step in reporter.steps] == [1, 2, 3, 4, 5, 6]
+    assert [step.step for step in reporter.steps] == [1, 2, 3]
     assert outcome(folder("run").folder) == expected
 
 

@@ -43,6 +43,12 @@ def write_run(folder: Path, mark: str, *, epochs: int = 2, finish: bool = True) 
     return run
 
 
+def written(folder: Path) -> list[str]:
+    """The files there, but for TensorBoard's, which are there only with its package."""
+    files = [file for file in folder.rglob("*") if file.is_file()]
+    return sorted(file.name for file in files if "tfevents" not in file.name)
+
+
 def test_the_first_free_or_matching_folder_is_taken(tmp_path: Path) -> None:
     assert find_folder(tmp_path, "cat", "A") == tmp_path / "cat"
     write_run(tmp_path / "cat", "A")
@@ -70,13 +76,19 @@ def test_ordinary_names_are_taken(tmp_path: Path, name: str) -> None:
     assert find_folder(tmp_path, name, "A") == tmp_path / name
 
 
-def test_a_run_is_finished_when_it_says_so_and_all_its_files_are_there(tmp_path: Path) -> None:
+def test_a_run_is_finished_when_it_says_so_and_its_last_lora_is_there(tmp_path: Path) -> None:
     assert not is_finished(tmp_path / "nothing")
     write_run(tmp_path / "half", "A", finish=False)
     assert not is_finished(tmp_path / "half")
     run = write_run(tmp_path / "whole", "A")
     assert is_finished(tmp_path / "whole")
+    # Deleted by hand, to make room: nothing is trained again for it, and what is there stays.
     run.checkpoint_file(1, None).unlink()
+    assert is_finished(tmp_path / "whole")
+    assert [one.epoch for one in load_run(tmp_path / "whole").checkpoints] == [2]
+    with pytest.raises(KilnError, match="no epoch 1; saved are 2"):
+        load_run(tmp_path / "whole").checkpoint(1)
+    run.checkpoint_file(2, None).unlink()
     assert not is_finished(tmp_path / "whole")
 
 
@@ -84,6 +96,7 @@ def test_a_loaded_run_knows_its_epochs_and_traits(tmp_path: Path, pictures: Call
     dataset = pictures("red", "blue", pruned=("green hair", "sash"))
     folder = RunFolder(tmp_path / "cat", "cat", "A", dataset)
     folder.start(Recipe(), 0)
+    folder.checkpoint_file(3, None).write_bytes(b"weights")
     folder.add(Checkpoint(epoch=3, step=12, file=folder.checkpoint_file(3, None)))
     run = folder.finish()
     assert run == load_run(tmp_path / "cat")
@@ -107,7 +120,7 @@ def test_starting_again_leaves_nothing_of_the_try_before(tmp_path: Path) -> None
     write_run(tmp_path / "cat", "A", finish=False).log(step=1, loss=0.5)
     again = RunFolder(tmp_path / "cat", "cat", "A", Dataset())
     again.start(Recipe(), 0)
-    assert sorted(file.name for file in (tmp_path / "cat").iterdir()) == ["metrics.jsonl", "recipe.json", "run.json"]
+    assert written(tmp_path / "cat") == ["metrics.jsonl", "recipe.json", "run.json"]
     assert read_losses(tmp_path / "cat") == []
 
 
@@ -151,9 +164,26 @@ def test_the_fingerprint_changes_with_all_that_decides_the_result(pictures: Call
     first.image.write_bytes(first.image.read_bytes() + b"edited")
     others["picture"] = fingerprint(Recipe(), dataset, "model")
     pictures("red", "blue")
+    others["held out"] = fingerprint(Recipe().with_settings(validation_share=0.1), dataset, "model")
     same = fingerprint(Recipe(), dataset, "model")
     assert len({same, *others.values()}) >= len(others)
     assert len(set(others.values())) == len(others)
+
+
+def test_what_is_written_and_when_makes_no_other_run(pictures: Callable[..., Dataset], tmp_path: Path) -> None:
+    dataset, same = pictures("red", "blue"), Recipe()
+    writing = {
+        "save_every": "3 steps", "keep_last": 2, "validate_every": "2 steps", "sample_prompts": ("kiln",),
+        "sample_every": "5 steps", "sample_steps": 3, "sample_cfg": 2.0,
+    }  # fmt: skip
+    fields = {field.name for field in dataclasses.fields(same.saving)}
+    assert set(writing) == fields - {"validation_share"}
+    other = same.with_settings(**writing)
+    assert len(same.differences(other)) == len(writing)
+    assert fingerprint(other, dataset, "model") == fingerprint(same, dataset, "model")
+    run = RunFolder(tmp_path / "cat", "cat", "A", Dataset())
+    run.start(same, 0)
+    assert changes(run.folder, other.with_settings(epochs=3)) == ["epochs was 10, is 3"]
 
 
 def write_steps(folder: Path, *steps: int) -> RunFolder:
@@ -184,7 +214,7 @@ def test_going_on_keeps_what_was_written_up_to_then_and_drops_the_rest(tmp_path:
     assert [row["step"] for row in again.about["checkpoints"]] == [1, 2]
     assert again.started_at == before.started_at
     assert lines(tmp_path / "cat" / "metrics.jsonl") == lines(tmp_path / "cat" / "validation.jsonl") == [1, 2]
-    assert sorted(file.name for file in (tmp_path / "cat").rglob("*") if file.is_file()) == [
+    assert written(tmp_path / "cat") == [
         "cat-000001.safetensors", "cat-000002.safetensors", "metrics.jsonl", "notes.txt", "recipe.json", "run.json",
         START_FILE, "step00000001-00.png", "step00000002-00.png", "validation.jsonl",
     ]  # fmt: skip

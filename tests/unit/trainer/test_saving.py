@@ -153,22 +153,31 @@ def test_the_average_is_what_is_saved_and_follows_its_formula(
         assert not equal(found[step], live[step])
 
 
-@pytest.mark.parametrize("at", ["4", "2 epochs", "66 %"])
-@pytest.mark.parametrize("optimizer", ["AdamW", "Lion", "Adafactor"])
+@pytest.mark.parametrize(("optimizer", "at"), [("AdamW", "4"), ("Lion", "2 epochs"), ("Adafactor", "66 %")])
 def test_the_text_encoder_stands_still_from_its_last_step_on(
     fake_model: Any, pictures: Pictures, recipe_of: Any, train: Train, at: str, optimizer: str
 ) -> None:
     model = fake_model()
     recipe = recipe_of(stop_text_at=at, save_every="1 step", optimizer_type=optimizer, weight_decay=0.1)
-    found = saved(train(pictures(*FOUR), recipe, "stops", model=model))
+    run = train(pictures(*FOUR), recipe, "stops", model=model)
+    found = saved(run)
     whole = saved(train(pictures(*FOUR), recipe.with_settings(stop_text_at="0"), "whole"))
     for step in range(1, 7):
         if step > 1:
             assert equal(found[step - 1], found[step], "lora_te_") == (step > 4)
         assert not equal(found[max(1, step - 1)], found[step], "lora_unet_") or step == 1
         assert equal(found[step], whole[step]) == (step <= 4)
+    used = [row["lr"]["text"] > 0 for row in rows(run.folder / "metrics.jsonl")]
+    assert used == [True] * 4 + [False] * 2
     # From then on each caption is encoded once more and kept; before, in every step and the preflight's.
     assert len(model.encoded) == 2 + 4 * 2 + 4
+
+
+def test_a_stop_before_the_first_step_is_after_it(pictures: Pictures, recipe_of: Any, train: Train) -> None:
+    """1 % of six updates is none; none would be never."""
+    found = saved(train(pictures(*FOUR), recipe_of(stop_text_at="1 %", save_every="1 step")))
+    assert all(equal(found[1], found[step], "lora_te_") for step in range(2, 7))
+    assert any(value.any() for key, value in found[1].items() if key.startswith("lora_te_") and "up" in key)
 
 
 def test_a_recipe_that_trains_text_alone_cannot_stop_it(pictures: Pictures, recipe_of: Any, train: Train) -> None:

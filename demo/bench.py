@@ -1,0 +1,138 @@
+"""`python dev.py bench`: how fast the engine trains beside core's TrainLoraNode and the loop of diffusers and peft.
+
+Everything is measured on this machine, the peers taking turns, and written into docs/benchmarks/. A part that was
+measured before stays as it was when --parts leaves it out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from .bench_results import BATCHES, missed, ratios, write
+from .bench_work import FULL, LARGE, MINIATURE, RANK, SIDES, Work, start_host
+from .mount import ROOT
+
+PARTS = ("speed", "memory", "records", "lycoris", "overhead", "recall")
+# A full-size model takes seconds an update on a CPU, and knows no characters.
+FULL_PARTS = ("speed", "memory", "overhead")
+TABLES = ROOT / "docs" / "benchmarks"
+KEPT = ROOT / ".host" / "bench"
+
+
+def main(arguments: list[str]) -> int:
+    """Measure, write, print; 0 when every bar that was measured on a CPU is met."""
+    options = _options(arguments)
+    if options.device == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    import torch
+
+    if options.device == "cuda" and not torch.cuda.is_available():
+        print("--device is cuda, and PyTorch sees no NVIDIA GPU; leave it out to measure on the CPU", file=sys.stderr)
+        return 2
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    precision = options.precision or ("bf16" if device == "cuda" else "fp32")
+    if options.alone:
+        _alone(options, precision)
+        return 0
+    models = options.model.split(",") if options.model else [MINIATURE, FULL, *([LARGE] if device == "cuda" else [])]
+    found: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory(prefix="kiln-bench-") as folder:
+        start_host(Path(folder))
+        for model in models:
+            parts = _measured(Work(model_name=model, folder=KEPT, precision=precision), device, options)
+            write(parts, options.out)
+            found |= ratios(parts) if model == MINIATURE else {model: ratios(parts)}
+    if options.json:
+        options.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    print(json.dumps(found, indent=2))
+    failures = missed({k: v for k, v in found.items() if isinstance(v, float)}) if device == "cpu" else []
+    for failure in failures:
+        print(f"Bar missed: {failure}", file=sys.stderr)
+    return 1 if failures else 0
+
+
+def _options(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="dev.py bench", description=__doc__)
+    parser.add_argument("--json", type=Path, help="also write the ratios to this file")
+    parser.add_argument("--device", choices=("cpu", "cuda"), help="default: the GPU where there is one")
+    parser.add_argument("--precision", choices=("fp32", "bf16"), help="default: bf16 on a GPU, fp32 on a CPU")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds, and no training of a character")
+    parser.add_argument("--model", default="", help=f"some of {', '.join(SIDES)}, with commas")
+    parser.add_argument("--parts", default="", help=f"some of {', '.join(PARTS)}, with commas")
+    parser.add_argument("--out", type=Path, default=TABLES, help="where the tables go")
+    # One peer by itself, for a process of its own.
+    for name in ("--alone", "--batch", "--records"):
+        parser.add_argument(name, help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    for name, known in (("model", SIDES), ("parts", PARTS)):
+        if unknown := [word for word in getattr(options, name).split(",") if word and word not in known]:
+            parser.error(f"--{name} has {', '.join(unknown)}; known are {', '.join(known)}")
+    return options
+
+
+def _measured(work: Work, device: str, options: argparse.Namespace) -> dict[str, Any]:
+    """What was measured before, with the parts that are asked for measured anew."""
+    from . import bench_parts as parts
+    from .bench_measure import WARM
+    from .bench_recall import trait_recall
+
+    small = work.model_name == MINIATURE
+    wanted = [part for part in options.parts.split(",") if part] or list(PARTS if small else FULL_PARTS)
+    if options.quick and "recall" in wanted and not options.parts:
+        wanted.remove("recall")
+    slow = not small and device == "cpu"
+    batches = (1,) if slow else BATCHES if small else (1, 4)
+    updates, warm = (2, 1) if slow else (16, WARM) if options.quick else (60, WARM)
+    batch = batches[len(batches) // 2]
+    file = options.out / f"{work.model_name}-{device}.json"
+    found = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    found = {name: found[name] for name in PARTS if name in found}
+    measure: dict[str, Any] = {
+        "speed": lambda: parts.speed(work, batches, updates=updates, warm=warm, together=not slow),
+        "memory": lambda: parts.memory(work, batch),
+        "records": lambda: parts.records(work, batch, updates=updates),
+        "lycoris": lambda: parts.lycoris(work, batch, updates=updates),
+        "overhead": lambda: parts.overhead(work, batches, updates=updates, warm=warm),
+        "recall": lambda: trait_recall(work),
+    }
+    for part in wanted:
+        print(f"{work.model_name}: measuring {part}", file=sys.stderr, flush=True)
+        found[part] = measure[part]()
+    return {"about": _about(work, device), **found}
+
+
+def _about(work: Work, device: str) -> dict[str, Any]:
+    import torch
+
+    machine = (
+        torch.cuda.get_device_name() if device == "cuda" else f"{os.cpu_count()} cores of a {platform.machine()} CPU"
+    )
+    return {
+        "model": work.model_name, "device": device, "machine": machine, "torch": torch.__version__,
+        "precision": work.precision, "rank": RANK, "side": work.side,
+    }  # fmt: skip
+
+
+def _alone(options: argparse.Namespace, precision: str) -> None:
+    from .bench_parts import alone
+
+    with tempfile.TemporaryDirectory(prefix="kiln-bench-") as folder:
+        start_host(Path(folder) / "base")
+        file = Work(model_name=options.model, folder=KEPT, precision=precision).checkpoint
+        # Pictures and latents of its own: what others have encoded must not help it.
+        work = Work(
+            model_name=options.model, folder=Path(folder), precision=precision, records=int(options.records or 0)
+        )
+        work.__dict__["checkpoint"] = file
+        print(json.dumps(alone(work, options.alone, int(options.batch))), flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,73 @@
+"""Captions that are read together give what the host gives for each alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+WORDS = ("1girl, smile", ", ".join(["striped red dress"] * 40), "", "1girl, smile", "a (b) \\ c")
+
+
+@pytest.fixture(params=["kiln-world-sd15", "kiln-sdxl", "kiln-sd3"])
+def model(request: pytest.FixtureRequest, inside: Path, load_checkpoint: Callable[[str], Any]) -> Iterator[Any]:
+    """A loaded checkpoint with one, two and two text encoders."""
+    from demo.variants import write_checkpoint
+    from lora_kiln.host.model import HostModel
+
+    name = request.param
+    if not name.startswith("kiln-world"):
+        write_checkpoint(name.removeprefix("kiln-"), inside / "models" / "checkpoints")
+    host = HostModel(*load_checkpoint(f"{name}.safetensors"))
+    with host.open(precision="model's own", checkpointing=False):
+        yield host
+
+
+@pytest.mark.parametrize(("clip_skip", "max_tokens"), [(1, 0), (2, 150)])
+def test_captions_read_together_are_as_each_alone(model: Any, clip_skip: int, max_tokens: int) -> None:
+    import torch
+
+    from lora_kiln.trainer.ports import View
+
+    settings, view = (
+        {"clip_skip": clip_skip, "max_tokens": max_tokens},
+        View(original=(64, 64), crop=(0, 0), target=(64, 64)),
+    )
+    with torch.no_grad():
+        together = model.encode_text(WORDS, [view] * len(WORDS), **settings)
+        alone = [model.encode_text([word], [view], **settings)[0] for word in WORDS]
+    for (cond, about), (wanted, wanted_about) in zip(together, alone, strict=True):
+        torch.testing.assert_close(cond, wanted, rtol=1e-4, atol=1e-4)
+        assert about.keys() == wanted_about.keys()
+        for name, value in wanted_about.items():
+            if isinstance(value, torch.Tensor):
+                torch.testing.assert_close(about[name], value, rtol=1e-4, atol=1e-4)
+            else:
+                assert about[name] == value
+    # A long caption takes several sections, and words differ.
+    assert together[1][0].shape[1] > together[0][0].shape[1]
+    assert not torch.allclose(together[0][0], together[2][0])
+    assert torch.equal(together[0][0], together[3][0])
+
+
+def test_each_encoder_is_asked_once_for_a_batch_and_gets_its_gradients(model: Any, monkeypatch: Any) -> None:
+    import torch
+
+    from lora_kiln.trainer.ports import View
+
+    calls: list[int] = []
+    encoders = [one for name, one in model._clip.cond_stage_model.named_children() if name in ("clip_l", "clip_g")]
+    for encoder in encoders:
+        encoder.register_forward_pre_hook(lambda _module, inputs: calls.append(len(inputs[0])))
+    weight = next(p for p in encoders[0].parameters() if p.ndim == 2)
+    weight.requires_grad_(True)
+    view = View(original=(64, 64), crop=(0, 0), target=(64, 64))
+    conds = model.encode_text(WORDS, [view] * len(WORDS), clip_skip=1, max_tokens=0)
+    assert len(calls) == len(encoders)
+    assert min(calls) > len(set(WORDS)) - 1
+    torch.stack([cond.square().sum() for cond, _ in conds]).sum().backward()
+    assert weight.grad is not None
+    assert weight.grad.abs().sum() > 0
+    assert all("encode" not in encoder.__dict__ for encoder in encoders)

@@ -1,0 +1,117 @@
+"""A frozen layer and its LoRA as one step of autograd.
+
+y = W x + b + s B A x. Written with PyTorch's own operations, a LoRA is a chain of small ones whose bookkeeping takes
+longer than their arithmetic, and the scaled addition passes over the whole output again, forward and backward. Here
+B A x is added into the output in place by the multiplication itself, and so is the LoRA's share of the gradient of x.
+W has no gradient. With rows x [N, in], h = x A^T [N, r] and g = s dy B [N, r]:
+
+    dx = dy W + g A,    dA = g^T x,    dB = s dy^T h.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+def fits(module: nn.Module) -> bool:
+    """Whether this kind of layer can be done so: a linear one, or a 1x1 convolution, which is linear in each place."""
+    if isinstance(module, nn.Linear):
+        return True
+    return (
+        isinstance(module, nn.Conv2d)
+        and module.kernel_size == (1, 1)
+        and module.stride == (1, 1)
+        and module.padding == (0, 0)
+        and module.groups == 1
+    )
+
+
+def is_plain(module: nn.Module, x: Tensor) -> bool:
+    """Whether the layer is nothing but its own weight, as it stands there, applied to x.
+
+    8-bit weights, those of another type than x, which the host casts as it goes, and tensors that only look like
+    weights (packed ones) are not; neither is a layer whose weight the host changes on the way.
+    """
+    weight = module.weight
+    return (
+        type(weight) in (Tensor, nn.Parameter)
+        and weight.dtype == x.dtype
+        and weight.device == x.device
+        and not weight.requires_grad
+        # The host's list of patches that are put on a weight at every call.
+        and not getattr(module, "weight_function", None)
+        and not torch.is_autocast_enabled(x.device.type)
+    )
+
+
+def with_lora(module: nn.Module, x: Tensor, down: Tensor, up: Tensor, scale: float) -> Tensor:
+    """The layer's answer plus `scale * up(down(x))`, for one that `fits` and `is_plain`.
+
+    x is [..., in] for a linear layer, [B, in, h, w] for a convolution; `down` is [r, in, ...], `up` [out, r, ...].
+    Differentiable, once, in x, `down` and `up`.
+    """
+    kind = _Linear if down.ndim == 2 else _Pointwise
+    out: Tensor = kind.apply(x, down, up, scale, module.weight, module.bias)
+    return out
+
+
+class _Linear(torch.autograd.Function):
+    """For x of rows."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, down: Tensor, up: Tensor, scale: float, weight: Tensor, bias: Tensor | None
+    ) -> Tensor:
+        rows = x if x.ndim == 2 else x.reshape(-1, x.shape[-1])
+        a, b = (down, up) if down.dtype == x.dtype else (down.to(x.dtype), up.to(x.dtype))
+        out = functional.linear(rows, weight, bias)
+        h = torch.mm(rows, a.t())
+        out.addmm_(h, b.t(), alpha=scale)
+        ctx.save_for_backward(rows, h, a, b)
+        ctx.scale, ctx.shape, ctx.weight, ctx.dtype = scale, x.shape, weight, down.dtype
+        return out if x.ndim == 2 else out.view(*x.shape[:-1], -1)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        rows, h, a, b = ctx.saved_tensors
+        dy, dx = grad if grad.ndim == 2 else grad.reshape(-1, grad.shape[-1]), None
+        g = torch.mm(dy, b).mul_(ctx.scale)
+        if ctx.needs_input_grad[0]:
+            dx = torch.mm(dy, ctx.weight).addmm_(g, a).view(ctx.shape)
+        da, db = torch.mm(g.t(), rows), torch.mm(dy.t(), h).mul_(ctx.scale)
+        return dx, da.to(ctx.dtype), db.to(ctx.dtype), None, None, None
+
+
+class _Pointwise(torch.autograd.Function):
+    """For x of images, channels first: the same with columns for rows, image by image."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, down: Tensor, up: Tensor, scale: float, weight: Tensor, bias: Tensor | None
+    ) -> Tensor:
+        a, b = down.flatten(1).to(x.dtype), up.flatten(1).to(x.dtype)
+        out = functional.conv2d(x, weight, bias).contiguous()
+        columns = x.flatten(2)
+        h = torch.matmul(a, columns)
+        out.view(*out.shape[:2], -1).baddbmm_(b.expand(len(x), *b.shape), h, alpha=scale)
+        ctx.save_for_backward(columns, h, a, b)
+        ctx.scale, ctx.shape, ctx.weight, ctx.dtype = scale, x.shape, weight, down.dtype
+        return out
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        columns, h, a, b = ctx.saved_tensors
+        dy, dx = grad.flatten(2), None
+        g = torch.matmul(b.t(), dy).mul_(ctx.scale)
+        if ctx.needs_input_grad[0]:
+            dx = torch.matmul(ctx.weight.flatten(1).t(), dy)
+            dx = dx.baddbmm_(a.t().expand(len(dx), *a.t().shape), g).view(ctx.shape)
+        da = torch.bmm(g, columns.transpose(1, 2)).sum(0)
+        db = torch.bmm(dy, h.transpose(1, 2)).sum(0).mul_(ctx.scale)
+        return dx, da[..., None, None].to(ctx.dtype), db[..., None, None].to(ctx.dtype), None, None, None
