@@ -9,7 +9,7 @@ from .shots import Shot
 
 CHECKPOINT = "kiln-world-sd15.safetensors"
 CONTROLNET = "kiln-world-canny.safetensors"
-SIDE, STEPS, CFG, SAMPLER, SCHEDULER = 128, 20, 2.5, "euler", "normal"
+SIDE, STEPS, CFG, SAMPLER, SCHEDULER = 128, 20, 1.5, "euler", "normal"
 
 Prompt = dict[str, dict[str, Any]]
 

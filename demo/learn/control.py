@@ -15,7 +15,7 @@ from .base import Base, Pool, alphas_cumprod, level_weight, noised
 from .captions import Captioner, thinned
 from .common import Averaged, Stage, cosine
 
-STEPS, BATCH, LEARNING_RATE = 400, 12, 1e-3
+STEPS, BATCH, LEARNING_RATE = 800, 12, 1e-3
 _FIGURES = 2000
 
 

@@ -86,7 +86,11 @@ def test_values_stand_where_they_belong(workflow: dict[str, Any], nodes: dict[in
     recipe = next(node["values"] for node in nodes.values() if node["type"] == "KilnRecipe")
     assert (recipe["resolution"], recipe["lr_scheduler"], recipe["unet_lr"]) == (128, "cosine", 2e-3)
     prune = next(node["values"] for node in nodes.values() if node["type"] == "KilnPruneTags")
-    assert (prune["trigger"], prune["outfit"], prune["implied"]) == ("mirelva", "prune", True)
+    assert (prune["trigger"], prune["outfit"], prune["patterns"]) == (
+        "mirelva",
+        "by purpose",
+        "striped .*\nmismatched sleeves",
+    )
 
 
 def test_the_pages_own_prompt_is_ours(page: Page, host: Host, workflow: dict[str, Any]) -> None:

@@ -132,6 +132,8 @@ def test_a_stranger_has_a_hair_colour_and_a_garment_that_the_base_model_never_sa
 def test_a_strangers_pictures_are_her_in_ever_new_scenes(character: Character) -> None:
     scenes = [character.picture(number) for number in range(12)]
     assert scenes == [character.picture(number) for number in range(12)]
-    who = ("hair_color", "hair_style", "eye_color", "outfit", "extra")
+    who = ("hair_color", "hair_style", "eye_color")
     assert all(getattr(scene, field) == getattr(character.figure, field) for scene in scenes for field in who)
+    assert sum(scene.outfit == character.figure.outfit for scene in scenes) == 8
+    assert all(len(scene.trait_tags()) >= 3 for scene in scenes)
     assert len({pixels(scene) for scene in scenes}) == 12
