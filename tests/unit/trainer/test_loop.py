@@ -53,7 +53,7 @@ def test_a_tiny_model_learns_one_batch_by_heart(
 ) -> None:
     model, reporter = fake_model(), fake_reporter()
     before = model.snapshot()
-    run = train(model, pictures("red", "blue"), small_recipe(epochs=250), folder("overfit"), reporter)
+    run = train(model, pictures("red", "blue", repeats=25), small_recipe(epochs=10), folder("overfit"), reporter)
     losses = read_losses(run.folder)
     assert len(losses) == 250
     first, last = sum(losses[:10]) / 10, sum(losses[-10:]) / 10
