@@ -18,7 +18,7 @@ from . import hostmodels, text
 from .captions import Captioner, thinned
 from .common import Averaged, Stage, cosine, pictures, progress, random_figures, to_unit
 
-STEPS, BATCH, LEARNING_RATE = 9000, 16, 1e-3
+STEPS, BATCH, LEARNING_RATE = 7000, 16, 1e-3
 POOL, _CHUNK = 16000, 1000
 
 
