@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from .bench_jobs import Job, serve
 from .bench_results import BATCHES, missed, ratios, write
 from .bench_work import FULL, LARGE, MINIATURE, RANK, SIDES, Work, start_host
 from .mount import ROOT
@@ -24,12 +25,14 @@ PARTS = ("speed", "memory", "records", "lycoris", "overhead", "recall")
 FULL_PARTS = ("speed", "memory", "overhead")
 TABLES = ROOT / "docs" / "benchmarks"
 KEPT = ROOT / ".host" / "bench"
+MEMORY_UPDATES = 5
 
 
 def main(arguments: list[str]) -> int:
     """Measure, write, print; 0 when every bar that was measured on a CPU is met."""
     options = _options(arguments)
     if options.device == "cpu":
+        # Before PyTorch looks; the processes of single peers inherit it.
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
     import torch
 
@@ -38,15 +41,16 @@ def main(arguments: list[str]) -> int:
         return 2
     device = "cuda" if torch.cuda.is_available() else "cpu"
     precision = options.precision or ("bf16" if device == "cuda" else "fp32")
-    if options.alone:
-        _alone(options, precision)
+    if options.job:
+        serve(Job(**json.loads(options.job)), options.kept)
         return 0
     models = options.model.split(",") if options.model else [MINIATURE, FULL, *([LARGE] if device == "cuda" else [])]
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="kiln-bench-") as folder:
-        start_host(Path(folder))
+        start_host(Path(folder) / "base")
         for model in models:
-            parts = _measured(Work(model_name=model, folder=KEPT, precision=precision), device, options)
+            work = Work(model_name=model, folder=Path(folder) / model, precision=precision, kept=options.kept)
+            parts = _measured(work, device, options)
             write(parts, options.out)
             found |= ratios(parts) if model == MINIATURE else {model: ratios(parts)}
     if options.json:
@@ -67,9 +71,9 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--model", default="", help=f"some of {', '.join(SIDES)}, with commas")
     parser.add_argument("--parts", default="", help=f"some of {', '.join(PARTS)}, with commas")
     parser.add_argument("--out", type=Path, default=TABLES, help="where the tables go")
-    # One peer by itself, for a process of its own.
-    for name in ("--alone", "--batch", "--records"):
-        parser.add_argument(name, help=argparse.SUPPRESS)
+    # One peer by itself, in a process of its own.
+    parser.add_argument("--job", help=argparse.SUPPRESS)
+    parser.add_argument("--kept", type=Path, default=KEPT, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     for name, known in (("model", SIDES), ("parts", PARTS)):
         if unknown := [word for word in getattr(options, name).split(",") if word and word not in known]:
@@ -96,7 +100,7 @@ def _measured(work: Work, device: str, options: argparse.Namespace) -> dict[str,
     found = {name: found[name] for name in PARTS if name in found}
     measure: dict[str, Any] = {
         "speed": lambda: parts.speed(work, batches, updates=updates, warm=warm, together=not slow),
-        "memory": lambda: parts.memory(work, batch),
+        "memory": lambda: parts.memory(work, batch, updates=MEMORY_UPDATES),
         "records": lambda: parts.records(work, batch, updates=updates),
         "lycoris": lambda: parts.lycoris(work, batch, updates=updates),
         "overhead": lambda: parts.overhead(work, batches, updates=updates, warm=warm),
@@ -118,20 +122,6 @@ def _about(work: Work, device: str) -> dict[str, Any]:
         "model": work.model_name, "device": device, "machine": machine, "torch": torch.__version__,
         "precision": work.precision, "rank": RANK, "side": work.side,
     }  # fmt: skip
-
-
-def _alone(options: argparse.Namespace, precision: str) -> None:
-    from .bench_parts import alone
-
-    with tempfile.TemporaryDirectory(prefix="kiln-bench-") as folder:
-        start_host(Path(folder) / "base")
-        file = Work(model_name=options.model, folder=KEPT, precision=precision).checkpoint
-        # Pictures and latents of its own: what others have encoded must not help it.
-        work = Work(
-            model_name=options.model, folder=Path(folder), precision=precision, records=int(options.records or 0)
-        )
-        work.__dict__["checkpoint"] = file
-        print(json.dumps(alone(work, options.alone, int(options.batch))), flush=True)
 
 
 if __name__ == "__main__":

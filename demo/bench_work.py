@@ -79,11 +79,13 @@ class Work:
 
     model_name: str
     folder: Path
-    """For pictures, checkpoints and runs."""
+    """For pictures, latents and runs."""
     precision: str
     """`fp32` or `bf16`."""
     records: int = 0
     """How many records the dataset has; 0 is one for each picture."""
+    kept: Path
+    """For checkpoints of random weights, which are made once."""
 
     @property
     def side(self) -> int:
@@ -114,7 +116,7 @@ class Work:
         """The miniature's file, or a full-size one with random weights."""
         if self.model_name == MINIATURE:
             return MINIATURE_FILE
-        return write_random(self.model_name, self.folder / f"{self.model_name}.safetensors")
+        return write_random(self.model_name, self.kept / f"{self.model_name}.safetensors")
 
     @cached_property
     def loaded(self) -> tuple[Any, Any, Any]:

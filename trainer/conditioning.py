@@ -26,10 +26,10 @@ class Conditioner:
 
     def prepare(self, captions: Sequence[str], views: Sequence[View]) -> Iterator[int]:
         """Encode what will be asked for, as much as is kept; yields how many have been looked at after each."""
-        for number, pair in enumerate(zip(captions, views, strict=True)):
+        for number, (caption, view) in enumerate(zip(captions, views, strict=True)):
             if not self.frozen or self._full:
                 return
-            self.encode(*([part] for part in pair))
+            self.encode([caption], [view])
             yield number + 1
 
     def encode(self, captions: Sequence[str], views: Sequence[View]) -> list[Any]:

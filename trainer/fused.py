@@ -54,7 +54,7 @@ def with_lora(module: nn.Module, x: Tensor, down: Tensor, up: Tensor, scale: flo
     x is [..., in] for a linear layer, [B, in, h, w] for a convolution; `down` is [r, in, ...], `up` [out, r, ...].
     Differentiable, once, in x, `down` and `up`.
     """
-    kind = _Linear if down.ndim == 2 else _Pointwise
+    kind: Any = _Linear if down.ndim == 2 else _Pointwise
     out: Tensor = kind.apply(x, down, up, scale, module.weight, module.bias)
     return out
 

@@ -16,7 +16,7 @@ def work(inside: Path, tmp_path: Path) -> Any:
     """The miniature model and its pictures."""
     from demo.bench_work import MINIATURE, Work
 
-    return Work(model_name=MINIATURE, folder=tmp_path, precision="fp32")
+    return Work(model_name=MINIATURE, folder=tmp_path, precision="fp32", kept=tmp_path)
 
 
 def test_diffusers_unet_is_the_hosts(work: Any) -> None:
@@ -66,6 +66,26 @@ def test_lycoris_in_a_bare_loop_trains_what_the_engine_trains(work: Any) -> None
     for kind in ("LoHa", "LoKr"):
         bare = Bare(kind).train(work, 2, 1, lambda: None)
         assert bare.layers == Ours(settings={"network_type": kind}).train(work, 2, 1, lambda: None).layers
+
+
+def test_peers_in_processes_of_their_own_take_turns(work: Any, tmp_path: Path) -> None:
+    from demo.bench_jobs import take_turns
+    from demo.bench_parts import PEERS, job
+
+    found = take_turns({name: job(work, name, 1, 2, warm=1) for name in PEERS}, kept=tmp_path)
+    assert list(found) == list(PEERS)
+    for one in found.values():
+        assert len(one["seconds"]) == 2
+        assert one["peak_bytes"] > 2**27
+        assert one["seconds_to_first_step"] > max(one["seconds"]) / 2
+
+
+def test_a_process_that_fails_is_named(work: Any, tmp_path: Path) -> None:
+    from demo.bench_jobs import take_turns
+    from demo.bench_parts import job
+
+    with pytest.raises(RuntimeError, match="nobody ended with exit code 1"):
+        take_turns({"nobody": job(work, "nobody", 1, 1)}, kept=tmp_path)
 
 
 def test_more_records_than_pictures_share_them(work: Any) -> None:
