@@ -5,7 +5,7 @@
   serve    start ComfyUI with the pack in it: serve [--port N] [arguments for ComfyUI]
   test     run the tests: test [unit|host|browser|PATH] [arguments for pytest]
   check    formatting, lint and types
-  bench    measure the trainer's speed
+  bench    measure the trainer's speed, and large datasets
   study    compare training settings
   world    retrain the miniature world from nothing
 
@@ -28,7 +28,7 @@ from demo.install import HOST, SetupError, apt_install, say, set_up
 
 ROOT = Path(__file__).resolve().parent
 MODULES = {"demo": "demo.run", "world": "demo.train", "bench": "demo.bench", "study": "demo.study"}
-TEST_KINDS = ("unit", "host", "browser")
+TEST_KINDS = ("unit", "articles", "host", "browser")
 TYPED_ROOMS = ("dataset", "trainer", "sweep", "host", "nodes")
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
 CHROMIUM_PATHS = (

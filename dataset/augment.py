@@ -11,6 +11,7 @@ from PIL import Image
 
 from .errors import DatasetError
 from .images import open_image
+from .keys import source_name
 from .settings import check_settings, setting
 from .tags import parse_tags, unique_tags
 from .values import Dataset, Progress, Record, Size
@@ -116,5 +117,5 @@ def _variant(record: Record, style: str, seed: int, file: Path, options: StyleOp
         tags=tags,
         prose=_prompt(record, style) if record.prose else "",
         repeats=options.repeats,
-        origin=(*record.origin, f"style:{style} seed {seed}"),
+        origin=(*record.origin, f"style:{style} seed {seed} of {source_name(record)}"),
     )

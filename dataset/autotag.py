@@ -1,20 +1,36 @@
-"""Captions from a tagger."""
+"""Captions from a tagger, or from the texts of any other captioner."""
 
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections import Counter
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
 from PIL import Image
 
+from .errors import DatasetError
 from .images import open_image
 from .report import counted, listed_lines, tag_table
+from .score_cache import LEAST, ScoreCache
 from .settings import check_settings, setting
 from .tagger import BATCH, TagScores
-from .tags import compile_globs, join_tags, matches_any, unique_tags
+from .tagger_formats import KINDS
+from .tags import compile_globs, join_tags, looks_like_prose, matches_any, parse_tags, tag_key, unique_tags
 from .values import Dataset, Progress, Record
+
+MORE_KINDS = tuple(kind for kind in KINDS if kind not in ("general", "character"))
+_NAMES = ("character", "copyright", "artist")
+"""Kinds that name somebody or something: wrong ones do harm, so they need the higher threshold."""
+_LEAST_CUT = 0.15
+"""Where a tagger is sure of nothing the widest gap lies among the noise; most pictures have no name to find."""
+_READERS = 4
+"""Pictures that are decoded at once."""
+
+Patterns = tuple[re.Pattern[str], ...]
 
 
 class TagsImages(Protocol):
@@ -30,10 +46,10 @@ class TagOptions:
     """Which of the tagger's tags become captions, and what happens to those that are there."""
 
     general_threshold: float = setting(
-        0.35, "General tags with at least this probability are taken.", low=0.0, high=1.0, step=0.01
+        0.35, "General tags with at least this probability are taken.", low=LEAST, high=1.0, step=0.01
     )
     character_threshold: float = setting(
-        0.85, "Names of known characters need this much.", low=0.0, high=1.0, step=0.01
+        0.85, "Names of known characters need this much.", low=LEAST, high=1.0, step=0.01
     )
     mode: str = setting(
         "replace",
@@ -46,66 +62,169 @@ class TagOptions:
     )
     keep: tuple[str, ...] = setting(
         (),
-        "Tags of the old caption that replace leaves in front (the trigger, say), * for any text.",
+        "Tags that stay whatever else is said, * for any text: those of the old caption stay in front when it is "
+        "replaced (the trigger, say), those of the tagger are taken even when exclude names them.",
+        split="tags",
+    )
+    mcut: bool = setting(
+        False,
+        "Set the thresholds for each picture by itself, at the widest gap between its scores (MCut); the two numbers "
+        "above are not used then.",
+    )
+    also: tuple[str, ...] = setting(
+        (),
+        f"Further kinds of tags to take from taggers that know them: {', '.join(MORE_KINDS)}. Of the rating the most "
+        "probable one is taken; copyright and artist need the character threshold.",
         split="tags",
     )
 
     def __post_init__(self) -> None:
         check_settings(self)
+        for kind in self.also:
+            if tag_key(kind) not in MORE_KINDS:
+                raise ValueError(f"TagOptions.also has {kind!r}; choose from: {', '.join(MORE_KINDS)}")
 
 
 def auto_tag(
-    dataset: Dataset, tagger: TagsImages, options: TagOptions, progress: Progress | None = None
+    dataset: Dataset,
+    tagger: TagsImages,
+    options: TagOptions,
+    progress: Progress | None = None,
+    cache: ScoreCache | None = None,
 ) -> tuple[Dataset, str]:
     """The dataset with captions from `tagger`, and a report. Tags of one picture go from sure to unsure.
 
-    What is tagged is the view: a crop is tagged for what it shows. Raises BadImage for a picture that cannot be read.
+    What is tagged is the view: a crop is tagged for what it shows. Scores that `cache` has are taken from there.
+    Raises BadImage for a picture that cannot be read.
     """
-    chosen = [i for i, record in enumerate(dataset) if options.mode != "only if empty" or not record.caption]
+    chosen = _chosen(dataset, options)
     records = list(dataset.records)
-    for start in range(0, len(chosen), BATCH):
-        places = chosen[start : start + BATCH]
-        scores = tagger.tag([open_image(records[i]) for i in places])
-        for i, found in zip(places, scores, strict=True):
-            records[i] = _captioned(records[i], pick_tags(found, options), options, dataset.trigger)
-        if progress:
-            progress(min(start + BATCH, len(chosen)), len(chosen))
+    asked = 0
+    with ThreadPoolExecutor(_READERS) as readers:
+        for start in range(0, len(chosen), BATCH):
+            places = chosen[start : start + BATCH]
+            scores, new = _scores([records[i] for i in places], tagger, cache, readers)
+            asked += new
+            for i, found in zip(places, scores, strict=True):
+                records[i] = _captioned(records[i], pick_tags(found, options), "", options, dataset.trigger)
+            if progress:
+                progress(min(start + BATCH, len(chosen)), len(chosen))
     result = dataset.replace_records(records)
-    return result, _report(dataset, result, len(chosen), options)
+    kept = f"; {len(chosen) - asked} of them known from before" if cache and asked < len(chosen) else ""
+    return result, _report(dataset, result, len(chosen), options, kept)
+
+
+def _scores(
+    records: Sequence[Record], tagger: TagsImages, cache: ScoreCache | None, readers: ThreadPoolExecutor
+) -> tuple[list[TagScores], int]:
+    """Scores of each record, and for how many of them the tagger was asked."""
+    if cache is None:
+        return tagger.tag(list(readers.map(open_image, records))), len(records)
+    keys = [cache.key(record) for record in records]
+    known = {key: scores for key in dict.fromkeys(keys) if (scores := cache.read(key)) is not None}
+    wanted = {key: record for key, record in zip(keys, records, strict=True) if key not in known}
+    if wanted:
+        found = tagger.tag(list(readers.map(open_image, wanted.values())))
+        known |= {key: cache.write(key, scores) for key, scores in zip(wanted, found, strict=True)}
+    return [known[key] for key in keys], len(wanted)
+
+
+def caption_with(dataset: Dataset, texts: Sequence[str], options: TagOptions) -> tuple[Dataset, str]:
+    """The dataset with captions that another captioner wrote: one text for each picture, in order, and a report.
+
+    Tags and prose are told apart by their looks. A single text with a line for each picture serves too. Raises
+    DatasetError when the numbers differ.
+    """
+    lines = [line for line in texts[0].splitlines() if line.strip()] if len(texts) == 1 else []
+    if len(texts) == 1 and len(dataset) > 1 and len(lines) == len(dataset):
+        texts = lines
+    if len(texts) != len(dataset):
+        raise DatasetError(
+            f"There are {counted(len(texts), 'caption')} for {counted(len(dataset), 'picture')}. Give one for each, in "
+            "the order of the dataset (Dataset to Images gives the pictures in that order)"
+        )
+    chosen = _chosen(dataset, options)
+    records = list(dataset.records)
+    exclude, keep = compile_globs(options.exclude), compile_globs(options.keep)
+    for i in chosen:
+        prose = looks_like_prose(texts[i])
+        tags = () if prose else tuple(tag for tag in parse_tags(texts[i]) if _wanted(tag, exclude, keep))
+        text = " ".join(texts[i].split()) if prose else ""
+        records[i] = _captioned(records[i], tags, text, options, dataset.trigger)
+    result = dataset.replace_records(records)
+    return result, _report(dataset, result, len(chosen), options, "; captions from the wire")
+
+
+def _chosen(dataset: Dataset, options: TagOptions) -> list[int]:
+    return [i for i, record in enumerate(dataset) if options.mode != "only if empty" or not record.caption]
 
 
 def pick_tags(scores: TagScores, options: TagOptions) -> tuple[str, ...]:
-    """Characters, then general tags, each from the most probable down, without the excluded ones."""
-    exclude = compile_globs(options.exclude)
+    """Characters, then further kinds, then general tags, each from the most probable down, without the excluded."""
+    exclude, keep = compile_globs(options.exclude), compile_globs(options.keep)
+    kinds: Mapping[str, dict[str, float]] = {
+        "rating": scores.rating,
+        "general": scores.general,
+        "character": scores.character,
+        **scores.others,
+    }
+    also = {tag_key(kind) for kind in options.also}
     picked: list[str] = []
-    for named, least in (
-        (scores.character, options.character_threshold),
-        (scores.general, options.general_threshold),
-    ):
-        ranked = sorted(named.items(), key=lambda item: -item[1])
-        picked += [tag for tag, score in ranked if score >= least and not matches_any(tag, exclude)]
+    for kind in ("character", "copyright", "artist", *(k for k in MORE_KINDS if k not in _NAMES), "general"):
+        if kind in also or kind in ("general", "character"):
+            ranked = sorted(kinds.get(kind, {}).items(), key=lambda item: -item[1])
+            least = _threshold(kind, [score for _, score in ranked], options)
+            picked += [tag for tag, score in ranked if score >= least and _wanted(tag, exclude, keep)]
     return unique_tags(picked)
 
 
-def _captioned(record: Record, found: tuple[str, ...], options: TagOptions, trigger: str) -> Record:
-    if options.mode == "append" and record.prose:
-        return dataclasses.replace(record, prose=f"{record.prose}, {join_tags(found)}" if found else record.prose)
+def _threshold(kind: str, ranked: Sequence[float], options: TagOptions) -> float:
+    if kind == "rating":
+        return ranked[0] if ranked else 1.0
+    if options.mcut:
+        cut = mcut_threshold(ranked)
+        return cut if kind == "general" else max(cut, _LEAST_CUT)
+    return options.character_threshold if kind in _NAMES else options.general_threshold
+
+
+def mcut_threshold(ranked: Sequence[float]) -> float:
+    """The middle of the widest gap between neighbours of descending scores; 1 when there are fewer than two.
+
+    Largeron, Moulin and Gery, "MCut: a thresholding strategy for multi-label classification" (IDA 2012).
+    """
+    if len(ranked) < 2:
+        return 1.0
+    _, place = max((ranked[i] - ranked[i + 1], -i) for i in range(len(ranked) - 1))
+    return (ranked[-place] + ranked[-place + 1]) / 2
+
+
+def _wanted(tag: str, exclude: Patterns, keep: Patterns) -> bool:
+    return not matches_any(tag, exclude) or matches_any(tag, keep)
+
+
+def _captioned(record: Record, found: tuple[str, ...], prose: str, options: TagOptions, trigger: str) -> Record:
+    """The record with new tags or new prose, as the mode says."""
+    if options.mode == "append" and (record.prose or prose):
+        text = ", ".join(part for part in (record.caption, prose or join_tags(found)) if part)
+        return dataclasses.replace(record, tags=(), prose=text)
     if options.mode == "replace":
         kept = compile_globs((*options.keep, trigger))
         old = tuple(tag for tag in record.tags if matches_any(tag, kept))
     else:
         old = record.tags
+    if prose:
+        return dataclasses.replace(record, tags=(), prose=", ".join((*old, prose)))
     tags = unique_tags((*old, *found))
     # A trait that stands in the caption again is not left for the trigger to absorb.
     pruned = tuple(tag for tag in record.pruned if tag not in tags)
     return dataclasses.replace(record, tags=tags, prose="", pruned=pruned)
 
 
-def _report(before: Dataset, after: Dataset, tagged: int, options: TagOptions) -> str:
+def _report(before: Dataset, after: Dataset, tagged: int, options: TagOptions, kept: str) -> str:
     counts = Counter(len(record.tags) for record in after)
     average = sum(number * times for number, times in counts.items()) / max(1, len(after))
     parts = [
-        f"{counted(tagged, 'picture')} tagged ({options.mode}), {len(before) - tagged} left as they were; "
+        f"{counted(tagged, 'picture')} tagged ({options.mode}){kept}, {len(before) - tagged} left as they were; "
         f"{average:.1f} tags a picture"
     ]
     empty = [record.name for record in after if not record.caption]

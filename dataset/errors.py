@@ -23,9 +23,23 @@ class BadImage(DatasetError):
         self.mend = mend
 
 
-class TaggerMissing(DatasetError):
-    """A tagger, or a library that it needs, that is not there."""
+class ModelMissing(DatasetError):
+    """A tagger, a detector, or a library that they need, that is not there and could not be fetched."""
 
 
-class BadTagger(DatasetError):
-    """A tagger whose files do not keep the WD contract."""
+class BadModel(DatasetError):
+    """A model whose files do not keep the contract of its kind."""
+
+
+class BadEdit(DatasetError):
+    """An edit of captions that cannot be read; the message says which of the list it is."""
+
+
+class BadFilter(DatasetError):
+    """A filter that cannot be read. `place` is the character, counted from 0, at which it goes wrong."""
+
+    def __init__(self, text: str, place: int, what: str, mend: str) -> None:
+        here = text[place : place + 20].strip()
+        where = f"at character {place + 1}, {here!r}" if here else "at its end"
+        super().__init__(f"The filter {text!r}, {where}: {what}. {mend}")
+        self.place = place

@@ -7,15 +7,16 @@ import os
 import tempfile
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, features
 
 from .errors import BadImage
-from .values import Record, Size
+from .values import WHITE, Box, Color, Record, Size
 
-IMAGE_EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".avif", ".tif", ".tiff")
+IMAGE_EXTENSIONS = (
+    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".avif", ".tif", ".tiff", ".tga",
+)  # fmt: skip
 MAX_PIXELS = 80_000_000
 """More than this in one picture is taken for a decompression bomb (about 8,900 x 8,900)."""
-WHITE = (255, 255, 255)
 
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -41,19 +42,56 @@ def read_size(path: Path) -> Size:
         return (height, width) if _orientation(image) in _SIDEWAYS else (width, height)
 
 
-def open_image(source: Record | Path, background: tuple[int, int, int] = WHITE) -> Image.Image:
+def open_image(source: Record | Path, background: Color | None = None) -> Image.Image:
     """The picture as RGB: upright, transparent parts over `background`, cropped when a record says so.
 
-    Raises BadImage, also when the file is not the one that the record was made from.
+    Without a `background` it is the record's own, and white for a path. Raises BadImage, also when the file is not
+    the one that the record was made from.
     """
-    image = _flatten(_decoded(source), background)
+    own = source.background if isinstance(source, Record) else WHITE
+    image = _flatten(_decoded(source), background or own)
     return image.crop(source.crop.as_tuple()) if isinstance(source, Record) and source.crop else image
+
+
+def open_small(record: Record, side: int) -> Image.Image:
+    """What `open_image` gives, its longer side `side` pixels at the most: to look at, not to train on.
+
+    JPEGs are decoded no larger than that needs, which is many times faster. Raises BadImage.
+    """
+    box = record.crop or Box(left=0, top=0, right=record.size[0], bottom=record.size[1])
+    scale = min(1.0, side / max(box.size))
+    target = max(1, round(box.width * scale)), max(1, round(box.height * scale))
+    with _opened(record.image) as image:
+        turn = _TURNS.get(_orientation(image))
+        sideways = _orientation(image) in _SIDEWAYS
+        stored = image.size
+        _check_size(record, (stored[1], stored[0]) if sideways else stored)
+        # Twice as large as needed leaves something to average.
+        image.draft(None, (max(1, round(2 * stored[0] * scale)), max(1, round(2 * stored[1] * scale))))
+        _load(record.image, image)
+        upright = image.transpose(turn) if turn is not None else image.copy()
+    flat = _flatten(upright, record.background)
+    across, down = flat.width / record.size[0], flat.height / record.size[1]
+    part = (box.left * across, box.top * down, box.right * across, box.bottom * down)
+    return flat.resize(target, Image.Resampling.BICUBIC, box=part, reducing_gap=2.0)
+
+
+def open_whole(record: Record) -> Image.Image:
+    """The picture upright and cropped, with its transparency and in its own mode. Raises BadImage."""
+    image = _decoded(record)
+    return image.crop(record.crop.as_tuple()) if record.crop else image
+
+
+def is_upright(path: Path) -> bool:
+    """Whether the pixels are stored as they are meant to be seen. Raises BadImage."""
+    with _opened(path) as image:
+        return _orientation(image) == 1
 
 
 def open_alpha(source: Record | Path) -> Image.Image | None:
     """The opacity of the picture (mode L, upright, cropped), or None when it has none. Raises BadImage."""
     image = _decoded(source)
-    if not _has_alpha(image):
+    if not has_alpha(image):
         return None
     alpha = image.convert("RGBA").getchannel("A")
     return alpha.crop(source.crop.as_tuple()) if isinstance(source, Record) and source.crop else alpha
@@ -79,10 +117,12 @@ def open_mask(record: Record) -> Image.Image | None:
 def save_derived(image: Image.Image, folder: Path) -> Path:
     """Write a picture that we made as `<sha256 of its pixels>.png` in `folder`, and return the file.
 
-    The same pixels always give the same file, so running a graph again writes nothing.
+    Kept are RGB, transparency, and greys (mode L, for masks). The same pixels always give the same file, so running a
+    graph again writes nothing.
     """
-    plain = image.convert("RGB")
-    name = hashlib.sha256(repr(plain.size).encode() + plain.tobytes()).hexdigest()
+    plain = image if image.mode == "L" else image.convert("RGBA" if has_alpha(image) else "RGB")
+    mark = repr(plain.size if plain.mode == "RGB" else (*plain.size, plain.mode))
+    name = hashlib.sha256(mark.encode() + plain.tobytes()).hexdigest()
     path = folder.resolve() / f"{name}.png"
     if path.exists():
         return path
@@ -108,6 +148,10 @@ def _opened(path: Path) -> Image.Image:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise BadImage(path, f"it has more than {MAX_PIXELS:,} pixels", "Scale it down") from error
     except (OSError, ValueError, SyntaxError, EOFError) as error:
+        if path.suffix.lower() == ".avif" and not features.check("avif"):
+            raise BadImage(
+                path, "this Pillow reads no AVIF", "Update Pillow (11.3 or newer), or save as PNG"
+            ) from error
         raise BadImage(path, "the file is not a picture that can be read", _CONVERT) from error
     if image.width * image.height > MAX_PIXELS:
         size = f"{image.width} x {image.height}"
@@ -136,7 +180,7 @@ def _has_end(path: Path, format: str) -> bool:
     if format in ("JPEG", "MPO"):
         return b"\xff\xd9" in tail
     if format == "GIF":
-        return b";" in tail[-16:]
+        return b"\x00;" in tail[-16:]
     if format == "WEBP":
         return size >= 8 + int.from_bytes(head[4:8], "little")
     if format == "BMP":
@@ -163,24 +207,34 @@ def _decoded(source: Record | Path) -> Image.Image:
     path = source.image if isinstance(source, Record) else source
     with _opened(path) as image:
         turn = _TURNS.get(_orientation(image))
-        try:
-            image.load()
-        except (OSError, ValueError, SyntaxError, EOFError, IndexError) as error:
-            raise BadImage(path, f"the picture is damaged ({error})", _CONVERT) from error
+        _load(path, image)
         upright = image.transpose(turn) if turn is not None else image.copy()
-    if isinstance(source, Record) and upright.size != source.size:
-        was, now = (f"{w} x {h}" for w, h in (source.size, upright.size))
-        raise BadImage(path, f"it was {was} pixels and is {now} now", "Queue the loading node again")
+    if isinstance(source, Record):
+        _check_size(source, upright.size)
     return upright
 
 
-def _has_alpha(image: Image.Image) -> bool:
+def _load(path: Path, image: Image.Image) -> None:
+    try:
+        image.load()
+    except (OSError, ValueError, SyntaxError, EOFError, IndexError) as error:
+        raise BadImage(path, f"the picture is damaged ({error})", _CONVERT) from error
+
+
+def _check_size(record: Record, size: Size) -> None:
+    if size != record.size:
+        was, now = (f"{w} x {h}" for w, h in (record.size, size))
+        raise BadImage(record.image, f"it was {was} pixels and is {now} now", "Queue the loading node again")
+
+
+def has_alpha(image: Image.Image) -> bool:
+    """Whether parts of it may be transparent."""
     return image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info
 
 
-def _flatten(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
+def _flatten(image: Image.Image, background: Color) -> Image.Image:
     """RGB, with what is transparent shown over `background`."""
-    if _has_alpha(image):
+    if has_alpha(image):
         rgba = image.convert("RGBA")
         flat = Image.new("RGBA", rgba.size, (*background, 255))
         return Image.alpha_composite(flat, rgba).convert("RGB")

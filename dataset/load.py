@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import logging
-import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from PIL import ImageColor
+
+from .caption_files import caption_problems, read_caption
+from .content import content_mark
 from .errors import BadImage, DatasetError, EmptyFolder
-from .folder import MASK_SUFFIXES, Found, natural_key, walk_folder
+from .folder import MASK_SUFFIXES, Found, walk_folder
 from .images import IMAGE_EXTENSIONS, open_image, read_size
+from .metadata import Entry, Metadata, Saved, read_metadata, saved_trigger
+from .places import place_of
 from .settings import check_settings, setting
-from .tags import looks_like_prose, parse_tags
-from .values import Dataset, Problem, Progress, Record
+from .sidecars import KINDS, NoCaption, Reader, Words
+from .values import WHITE, Color, Dataset, Problem, Progress, Record
 
 log = logging.getLogger(__name__)
 
-OTHER_CAPTIONS = (".txt", ".caption", ".json", ".jsonl", ".tags", ".cap", ".wd14", ".booru")
-NOT_CAPTIONS = ("readme", "license", "prompts")
-
-_KOHYA = re.compile(r"(\d+)_(.+)")
-_REG_NAMES = ("reg", "regularization", "regularisation")
+_PROGRESS_STEPS = 200
+_THREE = "give three whole numbers such as 4, 8, 16, or nothing"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,8 +38,8 @@ class LoadOptions:
         high=1000, step=1,
     )  # fmt: skip
     caption_extensions: tuple[str, ...] = setting(
-        (".txt", ".caption"),
-        "Endings of caption files, in the order in which they are looked for.",
+        (".txt", ".caption", ".json", ".jsonl"),
+        "Endings of caption files, in the order in which they are looked for. JSON: sidecars, kohya's metadata.",
         split="tags",
     )
     captions: str = setting(
@@ -56,140 +60,247 @@ class LoadOptions:
         False,
         "Decode every picture now, so that a damaged one is found here and not when it is first used (slower).",
     )
+    background: str = setting(
+        "white", "The colour behind transparent pictures: a name such as white or grey, or #rrggbb."
+    )
+    quality_repeats: str = setting(
+        "4, 8, 16", "Repeats of folders named low, medium and high (or low_quality, ...). Empty: they are plain names."
+    )
+    booru_tags: tuple[str, ...] = setting(
+        ("character", "copyright", "species", "general"),
+        f"Kinds of tags that are taken from booru sidecars which tell them apart, in order: {', '.join(KINDS)}.",
+        split="tags",
+    )
 
     def __post_init__(self) -> None:
         check_settings(self)
         if not self.caption_extensions:
             raise ValueError("LoadOptions.caption_extensions is empty; give at least one, such as .txt")
+        if wrong := [kind for kind in self.booru_tags if kind not in KINDS]:
+            raise ValueError(f"LoadOptions.booru_tags has {wrong[0]!r}; choose among: {', '.join(KINDS)}")
+        self.color()
+        if self.qualities and len(self.qualities) != 3:
+            raise ValueError(f"LoadOptions.quality_repeats is {self.quality_repeats!r}; {_THREE}")
 
     @property
     def endings(self) -> tuple[str, ...]:
         """Caption endings in lower case, each with its dot."""
         return tuple("." + ending.strip().lstrip(".*").lower() for ending in self.caption_extensions)
 
+    @property
+    def qualities(self) -> tuple[int, ...]:
+        """Repeats of low, medium and high quality; empty when such folders are plain ones."""
+        parts = self.quality_repeats.replace(",", " ").split()
+        if not all(part.isdecimal() for part in parts):
+            raise ValueError(f"LoadOptions.quality_repeats is {self.quality_repeats!r}; {_THREE}")
+        return tuple(int(part) for part in parts)
+
+    @property
+    def reader(self) -> Reader:
+        """What reads the captions."""
+        return Reader(how=self.captions, kinds=self.booru_tags)
+
+    def color(self) -> Color:
+        """`background` as red, green and blue. ValueError for what is no colour."""
+        try:
+            red, green, blue = ImageColor.getrgb(self.background.strip())[:3]
+        except ValueError as error:
+            raise ValueError(
+                f"LoadOptions.background is {self.background!r}; give a name such as white, or #rrggbb"
+            ) from error
+        return red, green, blue
+
 
 def load_dataset(
-    folder: Path, options: LoadOptions | None = None, progress: Progress | None = None
+    folder: Path,
+    options: LoadOptions | None = None,
+    progress: Progress | None = None,
+    *,
+    inner: bool = True,
+    further: Sequence[Path] = (),
 ) -> tuple[Dataset, tuple[Problem, ...]]:
     """Read a flat folder or kohya folders (`9_name`, at any depth) with their captions, in natural order.
 
-    No pixels are kept. Raises EmptyFolder when there is no picture to use, and DatasetError for the first problem
-    when `options.on_problem` is "stop".
+    A folder that *Save Dataset* wrote gives its records back in their order. Without `inner` only pictures directly in
+    the folder are taken; `further` are files elsewhere that describe its pictures. No pixels are kept. Raises
+    EmptyFolder when there is no picture to use, and DatasetError for the first problem when `options.on_problem` is
+    "stop".
     """
     options = options or LoadOptions()
     folder = folder.expanduser().resolve()
-    found = walk_folder(folder)
-    problems = list(found.problems)
+    found = walk_folder(folder, inner=inner)
+    metadata = read_metadata(found, options.reader, options.endings, further)
+    masks = set(metadata.masks.values())
+    found = dataclasses.replace(found, images=tuple(image for image in found.images if image not in masks))
+    problems = [*found.problems, *metadata.problems]
+    loader = _Loader(folder=folder, options=options, found=found, metadata=metadata, problems=problems)
     records = []
+    every = max(1, len(found.images) // _PROGRESS_STEPS)
     for done, image in enumerate(found.images, 1):
         try:
-            records.append(_record(folder, image, found, options, problems))
+            record = loader.record(image)
         except BadImage as error:
             problems.append(Problem(path=image, what=error.what, mend=error.mend))
-        if progress:
+        else:
+            records += [record] if record else []
+        if progress and (done % every == 0 or done == len(found.images)):
             progress(done, len(found.images))
-    problems += _caption_problems(folder, found, options)
+    problems += loader.left_out()
+    problems += caption_problems(folder, found, options.endings, metadata)
     _complain(problems, options)
     if not records:
         raise EmptyFolder(_nothing(folder, found, problems))
-    return Dataset(records=tuple(records)), tuple(problems)
+    order = {image: at for at, (image, entry) in enumerate(metadata.entries.items()) if entry.saved}
+    records.sort(key=lambda record: order.get(record.image, len(order)))
+    return Dataset(records=tuple(records), trigger=saved_trigger(folder)), tuple(problems)
 
 
-def folder_fingerprint(folder: Path, options: LoadOptions | None = None) -> str:
-    """A hash that changes when a picture or caption below `folder` is added, edited or removed."""
+def folder_fingerprint(folder: Path, options: LoadOptions | None = None, *, inner: bool = True) -> str:
+    """A hash that changes when a picture or caption below `folder` is added, edited, renamed or removed.
+
+    It is made of contents, so files that are copied anew or only touched change nothing.
+    """
     digest = hashlib.sha256(repr(options).encode())
     try:
-        found = walk_folder(folder.expanduser().resolve())
+        found = walk_folder(folder.expanduser().resolve(), inner=inner)
     except EmptyFolder:
         return f"not there: {folder}"
-    for path in sorted({*found.images, *found.masks, *found.others.values()}):
-        stat = path.stat()
-        digest.update(f"{path}|{stat.st_size}|{stat.st_mtime_ns}\n".encode("utf-8", "surrogatepass"))
+    for path in sorted({*found.images, *found.masks, *found.others}):
+        digest.update(f"{path}|{_state(path)}\n".encode("utf-8", "surrogatepass"))
+    digest.update("".join(str(problem) for problem in found.problems).encode())
     return digest.hexdigest()
 
 
-def _record(folder: Path, image: Path, found: Found, options: LoadOptions, problems: list[Problem]) -> Record:
-    size = read_size(image)
-    if options.read_all:
-        open_image(image)
-    group, repeats, is_reg = _place(folder, image)
-    tags, prose = _caption(image, found, options, problems)
-    masks = (image.with_name(f"{image.stem}{suffix}.png") for suffix in MASK_SUFFIXES)
-    return Record(
-        image=image,
-        size=size,
-        mask=next((mask for mask in masks if mask in found.masks), None),
-        tags=tags,
-        prose=prose,
-        repeats=options.repeats or repeats,
-        group=group,
-        is_reg=is_reg or options.regularization,
-    )
-
-
-def _place(folder: Path, image: Path) -> tuple[str, int, bool]:
-    """Group, repeats and whether it is regularisation, from the names of the folders around the picture.
-
-    The nearest kohya name counts. `9_kierose` and `5_kierose` are one group with different repeats.
-    """
-    inner = image.parent.relative_to(folder).parts
-    names = [_KOHYA.fullmatch(name) for name in (folder.name, *inner)]
-    plain = [_KOHYA.sub(r"\2", name).lower() for name in (folder.name, *inner)]
-    is_reg = any(name in _REG_NAMES or name.startswith("reg_") for name in plain)
-    for match in reversed(names):
-        if match:
-            return match.group(2), max(1, int(match.group(1))), is_reg
-    return "/".join(inner) or folder.name, 1, is_reg
-
-
-def _caption(image: Path, found: Found, options: LoadOptions, problems: list[Problem]) -> tuple[tuple[str, ...], str]:
-    """(tags, prose) of the picture; both empty without a caption file."""
-    path = found.caption(image, options.endings)
-    if path is None:
-        return (), ""
+def _state(path: Path) -> str:
+    """A file's content in short."""
     try:
-        text = path.read_text(encoding="utf-8-sig").strip()
-    except (UnicodeDecodeError, OSError):
-        problems.append(Problem(path=path, what="the caption is not UTF-8 text", mend="Save it again as UTF-8"))
-        return (), ""
-    if options.captions == "prose" or (options.captions == "auto" and looks_like_prose(text)):
-        return (), " ".join(text.split())
-    return parse_tags(text), ""
+        return content_mark(path)
+    except OSError as error:
+        return f"cannot be read ({error.errno})"
 
 
-def _caption_problems(folder: Path, found: Found, options: LoadOptions) -> list[Problem]:
-    """Captions that nobody would miss until the training went wrong: other endings, captions of no picture."""
-    endings = options.endings
-    captions = {image: found.caption(image, endings) for image in found.images}
-    problems = []
-    unread = [ending for ending in OTHER_CAPTIONS if ending not in endings]
-    bare = [image for image, caption in captions.items() if caption is None]
-    for ending, count in Counter(
-        ending for image in bare for ending in unread if found.caption(image, (ending,))
-    ).items():
-        what = f"{count} pictures have no {' or '.join(endings)} caption, but a {ending} file beside them"
-        problems.append(Problem(path=folder, what=what, mend=f"If these are captions: {_mend_ending(ending)}"))
-    shared = Counter(caption for caption in captions.values() if caption)
-    for path in (path for path, count in shared.items() if count > 1):
-        problems.append(Problem(path=path, what="several pictures share this caption", mend="Rename all but one"))
-    stems = {(image.parent, image.stem) for image in found.images}
-    for path in sorted(found.others.values(), key=natural_key):
-        lonely = path not in shared and (path.parent, path.stem) not in stems
-        if lonely and path.suffix.lower() in endings and not path.stem.lower().startswith(NOT_CAPTIONS):
-            problems.append(Problem(path=path, what="a caption without a picture", mend="Give both the same name"))
-    return problems
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Loader:
+    """Makes records of the pictures that a walk found; what goes wrong is added to `problems`."""
+
+    folder: Path
+    options: LoadOptions
+    found: Found
+    metadata: Metadata
+    problems: list[Problem]
+    off: Counter[Path] = dataclasses.field(default_factory=Counter)
+
+    def record(self, image: Path) -> Record | None:
+        """The picture's record; None where its folder has 0 repeats. Raises BadImage."""
+        options = self.options
+        place = place_of(self.folder, image.parent, options.qualities)
+        entry = self.metadata.entries.get(image)
+        saved = entry.saved if entry else None
+        repeats = options.repeats or (saved.repeats if saved else place.repeats)
+        if not repeats:
+            self.off[image.parent] += 1
+            return None
+        size = read_size(image)
+        words = self._words(image, entry)
+        plain = Record(
+            image=image,
+            size=size,
+            mask=self.metadata.masks.get(image) or self._mask(image),
+            tags=words.tags,
+            prose=words.prose,
+            repeats=repeats,
+            group=place.group,
+            is_reg=place.is_reg or options.regularization,
+            background=options.color(),
+        )
+        record = self._as_saved(plain, saved) if saved else plain
+        if options.read_all:
+            open_image(record)
+        return record
+
+    def left_out(self) -> list[Problem]:
+        """Folders whose name says that they are not used."""
+        return [
+            Problem(
+                path=folder, what=f"0 repeats leave out its {count} pictures", mend="Give the folder another number",
+                minor=True,
+            )
+            for folder, count in self.off.items()
+        ]  # fmt: skip
+
+    def _as_saved(self, plain: Record, saved: Saved) -> Record:
+        """The record as it was saved, but for what the files say today: caption, size, mask."""
+        try:
+            return dataclasses.replace(
+                plain,
+                group=saved.group,
+                is_reg=saved.is_reg or self.options.regularization,
+                weight=saved.weight,
+                origin=saved.origin,
+                pruned=saved.pruned,
+                background=saved.background if plain.background == WHITE else plain.background,
+            )
+        except ValueError as error:
+            mend = "Mend its line in metadata.jsonl, or save the dataset again"
+            self.problems.append(
+                Problem(path=plain.image, what=f"what was saved of it does not hold: {error}", mend=mend)
+            )
+            return plain
+
+    def _mask(self, image: Path) -> Path | None:
+        masks = (image.with_name(f"{image.stem}{suffix}.png") for suffix in MASK_SUFFIXES) if self.found.masks else ()
+        return next((mask for mask in masks if mask in self.found.masks), None)
+
+    def _words(self, image: Path, entry: Entry | None) -> Words:
+        """The caption of the picture: of its own file, else of a file that describes many."""
+        own = self._own_words(image, entry)
+        if own is not None:
+            return own
+        if entry is None:
+            return Words()
+        kept = _kept(entry, self.options)
+        return kept if kept is not None else (entry.words or Words())
+
+    def _own_words(self, image: Path, entry: Entry | None) -> Words | None:
+        """What the file beside the picture says; None without one that can be read."""
+        options = self.options
+        path = self.found.caption(image, options.endings)
+        if path is None:
+            return None
+        try:
+            text = read_caption(path)
+            ending = path.suffix.lower()
+            if ending in (".json", ".jsonl"):
+                return options.reader.sidecar(text, lines=ending == ".jsonl")
+        except NoCaption as error:
+            mend = "Take it away, or write the caption into a .txt"
+            self.problems.append(Problem(path=path, what=f"no caption: {error}", mend=mend))
+            return None
+        except (OSError, ValueError) as error:
+            self.problems.append(Problem(path=path, what=f"no caption: {error}", mend="Save it again as UTF-8"))
+            return None
+        kept = _kept(entry, options) if entry else None
+        # A caption that was edited since it was saved counts as it stands now.
+        return kept if entry and kept is not None and _plain(text) == _plain(entry.text) else options.reader.text(text)
 
 
-def _mend_ending(ending: str) -> str:
-    if ending.startswith(".json"):
-        return "save them as .txt, JSON is not read"
-    return f"add {ending} to the caption endings"
+def _kept(entry: Entry, options: LoadOptions) -> Words | None:
+    """The caption exactly as it was saved, where nobody wants it read in another way."""
+    if entry.saved is None or options.captions != "auto":
+        return None
+    words = entry.saved.words
+    return words if all(tag.strip() and "," not in tag and "\n" not in tag for tag in words.tags) else None
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.replace("\ufeff", "").encode("utf-8", "replace").decode("utf-8").split())
 
 
 def _complain(problems: list[Problem], options: LoadOptions) -> None:
-    if problems and options.on_problem == "stop":
-        raise DatasetError(f"{problems[0]} ({len(problems)} problems in all; on_problem is stop)")
-    for problem in problems:
+    serious = [problem for problem in problems if not problem.minor]
+    if serious and options.on_problem == "stop":
+        raise DatasetError(f"{serious[0]} ({len(serious)} problems in all; on_problem is stop)")
+    for problem in serious:
         log.warning("%s", problem)
 
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import fnmatch
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from .changes import before_after
+from .colors import AUTO, color_of, differs, own_colors
 from .garments import CAMERA_TAGS, OUTFIT
-from .implied import drop_implied
+from .implied import drop_implied, parse_implications
+from .lint import Lexicon, lint_trigger
 from .report import counted, listed_lines
 from .settings import check_settings, setting
 from .tag_tables import ACCESSORIES, BODY, CHEST, EARS, EYES, HAIR, POSE, TagGroup
-from .tags import clean_tag, compile_globs, compile_patterns, matches_any, tag_key, unique_tags
+from .tags import clean_tag, compile_globs, compile_patterns, matches_any, tag_key, underscored, unique_tags
 from .values import Dataset, Record
 
 GROUPS: dict[str, TagGroup] = {
@@ -34,7 +37,7 @@ PURPOSES: dict[str, tuple[str, ...]] = {
     "style": (),
 }
 """What each kind of LoRA absorbs into its trigger."""
-BY_PURPOSE = "by purpose"
+BY_PURPOSE, PRUNE, KEEP, WITH_TRIGGER = "by purpose", "prune", "keep", "where a group has a trigger"
 SUGGEST_SHARE = 0.35
 """A tag in more than this share of a group's pictures may be something that the trigger should absorb."""
 
@@ -48,7 +51,7 @@ def _choice(group: str) -> str:
     purposes = [purpose for purpose, groups in PURPOSES.items() if group in groups]
     pruned = f"'{BY_PURPOSE}' prunes them for {' and '.join(purposes)}." if purposes else f"'{BY_PURPOSE}' keeps them."
     help = f"Tags of {GROUPS[group].help}. {pruned}"
-    return setting(BY_PURPOSE, help, choices=(BY_PURPOSE, "prune", "keep"))
+    return setting(BY_PURPOSE, help, choices=(BY_PURPOSE, PRUNE, KEEP, WITH_TRIGGER))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,82 +82,120 @@ class PruneRules:
         (), "Tags that stay whatever the rules say, * for any text (green hair, holding *).", split="tags"
     )
     implied: bool = setting(True, "Drop tags that another tag already says: skirt beside black skirt.")
+    group_triggers: tuple[str, ...] = setting(
+        (),
+        "Words of their own for groups, one a line, as group: word (armour*: kr-armour). The word comes after the "
+        f"trigger in pictures of that group. Set outfit to '{WITH_TRIGGER}' to have it absorb what is worn there.",
+        split="lines",
+    )
+    own: tuple[str, ...] = setting(
+        (),
+        "Her own colours (green hair, red eyes), or auto for the most frequent. Another colour of the same part stays "
+        "in the caption: there she looks different. Empty: every colour goes.",
+        split="tags",
+    )
+    implications: str = setting(
+        "",
+        'What tags of yours say besides, as JSON: {"holding cup": ["cup"], "* dress": "dress"}.',
+        multiline=True,
+    )
+    underscores: bool = setting(
+        False, "Write captions with underscores (long_hair). Rules read both spellings in any case."
+    )
 
     def __post_init__(self) -> None:
         check_settings(self)
         compile_patterns(self.patterns)
+        parse_implications(self.implications)
         for name in ("trigger", "class_tag"):
             if re.search(r"[,\n]", getattr(self, name)):
                 raise ValueError(f"PruneRules.{name} is {getattr(self, name)!r}; give one tag, without a comma")
+        for line in self.group_triggers:
+            group, colon, word = line.rpartition(":")
+            if not colon or not group.strip() or not word.strip() or "," in word:
+                raise ValueError(
+                    f"PruneRules.group_triggers has the line {line!r}; write group: word, such as armour: kr-armour"
+                )
+        for tag in self.own:
+            if tag_key(tag) != AUTO and color_of(tag) is None:
+                raise ValueError(
+                    f"PruneRules.own has {tag!r}, which gives no part of the body a colour; write tags such as green "
+                    f"hair or red eyes, or {AUTO}"
+                )
+
+    def prunes(self, group: str, *, triggered: bool = False) -> bool:
+        """Whether the tags of a group go; `triggered` in pictures that have a trigger of their own."""
+        choice = getattr(self, group)
+        if choice == BY_PURPOSE:
+            return group in PURPOSES[self.purpose]
+        return choice == PRUNE or (choice == WITH_TRIGGER and triggered)
 
     @property
     def pruned_groups(self) -> tuple[str, ...]:
-        """The groups that go: those of the purpose, unless told otherwise."""
-        return tuple(
-            group
-            for group in GROUPS
-            if getattr(self, group) == "prune"
-            or (getattr(self, group) == BY_PURPOSE and group in PURPOSES[self.purpose])
-        )
+        """The groups that go in every picture: those of the purpose, unless told otherwise."""
+        return tuple(group for group in GROUPS if self.prunes(group))
+
+    def trigger_of(self, record_group: str) -> str:
+        """The word that pictures of a group have besides the trigger, cleaned; nothing without one."""
+        for line in self.group_triggers:
+            group, _, word = line.rpartition(":")
+            if fnmatch.fnmatchcase(record_group.casefold(), group.strip().casefold()):
+                return clean_tag(word)
+        return ""
 
 
-def prune_tags(dataset: Dataset, rules: PruneRules) -> tuple[Dataset, str]:
+def prune_tags(dataset: Dataset, rules: PruneRules, lexicon: Lexicon | None = None) -> tuple[Dataset, str]:
     """The dataset with pruned captions, each record remembering in `pruned` what it lost, and a report.
 
     Tags dropped because another says them are not remembered: they are still in the caption. Prose only gets the
-    trigger in front.
+    triggers in front. `lexicon` helps to judge the trigger.
     """
-    verdict = _judge(rules)
-    trigger = clean_tag(rules.trigger)
-    records = tuple(_prune(record, rules, trigger, verdict) for record in dataset)
-    result = dataclasses.replace(dataset, records=records, trigger=trigger or dataset.trigger)
-    return result, _report(dataset, result, rules, verdict)
+    judge = _Judge(dataset, rules)
+    records = tuple(_prune(record, rules, judge) for record in dataset)
+    result = dataclasses.replace(dataset, records=records, trigger=clean_tag(rules.trigger) or dataset.trigger)
+    return result, _report(dataset, result, rules, judge, lexicon)
 
 
-def _judge(rules: PruneRules) -> Callable[[str], str]:
-    """A function from a tag to why it goes: the name of a group, `pattern`, or nothing when it stays."""
-    keep = compile_globs((*rules.keep, rules.trigger, rules.class_tag))
-    patterns = compile_patterns(rules.patterns)
-    known: dict[str, str] = {}
+class _Judge:
+    """Why tags go; each tag is judged once for pictures with and once for those without a trigger of their own."""
 
-    def why(tag: str) -> str:
-        if tag not in known:
-            reasons = [group for group in rules.pruned_groups if GROUPS[group].has(tag)]
-            reasons += ["pattern"] if matches_any(tag, patterns) else []
-            known[tag] = reasons[0] if reasons and not matches_any(tag, keep) else ""
-        return known[tag]
+    def __init__(self, dataset: Dataset, rules: PruneRules) -> None:
+        self.rules = rules
+        self.implications = parse_implications(rules.implications)
+        self.words = {group: rules.trigger_of(group) for group in dataset.groups()}
+        self._keep = compile_globs((*rules.keep, rules.trigger, rules.class_tag, *self.words.values()))
+        self._patterns = compile_patterns(rules.patterns)
+        self._own = own_colors(rules.own, dataset)
+        self._known: dict[tuple[str, bool], str] = {}
 
-    return why
+    def why(self, tag: str, record: Record) -> str:
+        """The name of a group, `pattern`, or nothing when the tag stays."""
+        triggered = bool(self.words[record.group])
+        if (tag, triggered) not in self._known:
+            reasons = [
+                name for name in GROUPS if self.rules.prunes(name, triggered=triggered) and GROUPS[name].has(tag)
+            ]
+            reasons += ["pattern"] if matches_any(tag, self._patterns) else []
+            stays = not reasons or matches_any(tag, self._keep) or differs(tag, self._own)
+            self._known[tag, triggered] = "" if stays else reasons[0]
+        return self._known[tag, triggered]
 
 
-def _prune(record: Record, rules: PruneRules, trigger: str, why: Callable[[str], str]) -> Record:
+def _prune(record: Record, rules: PruneRules, judge: _Judge) -> Record:
     if record.is_reg:
         return record
+    triggers = [word for word in (clean_tag(rules.trigger), judge.words[record.group]) if word]
     if record.prose:
-        there = not trigger or trigger.casefold() in record.prose.casefold()
-        return record if there else dataclasses.replace(record, prose=f"{trigger}, {record.prose}")
-    kept = [tag for tag in record.tags if not why(tag)]
-    lost = [tag for tag in record.tags if why(tag)]
+        missing = [word for word in triggers if word.casefold() not in record.prose.casefold()]
+        return dataclasses.replace(record, prose=", ".join((*missing, record.prose))) if missing else record
+    kept = [tag for tag in record.tags if not judge.why(tag, record)]
+    lost = [tag for tag in record.tags if judge.why(tag, record)]
     if rules.implied:
-        kept = list(drop_implied(kept, keep=(trigger, rules.class_tag)))
-    first = [tag for tag in (trigger, clean_tag(rules.class_tag)) if tag]
-    return dataclasses.replace(record, tags=unique_tags((*first, *kept)), pruned=unique_tags((*record.pruned, *lost)))
-
-
-def lint_trigger(trigger: str, dataset: Dataset) -> tuple[str, ...]:
-    """Warnings about a trigger whose words already mean something in the captions: concepts bleed into it."""
-    own = tag_key(trigger)
-    tags = {tag_key(tag) for record in dataset for tag in (*record.tags, *record.pruned)} - {own}
-    words = {word for tag in tags for word in tag.split()}
-    warnings = [
-        f"The trigger {trigger!r} contains {word!r}, a word of other tags: the two will bleed into each other. "
-        "Use one made-up word"
-        for word in re.findall(r"[^\W_]+", own)
-        if word in words and len(word) > 2
-    ]
-    if trigger and re.fullmatch(r"[a-z]{1,3}", own):
-        warnings.append(f"The trigger {trigger!r} is very short and may be part of other words. Give a longer one")
-    return tuple(warnings)
+        kept = list(drop_implied(kept, keep=(*triggers, rules.class_tag), more=judge.implications))
+    tags = unique_tags((*triggers, clean_tag(rules.class_tag), *kept))
+    if rules.underscores:
+        tags = tuple(underscored(tag) for tag in tags)
+    return dataclasses.replace(record, tags=tags, pruned=unique_tags((*record.pruned, *lost)))
 
 
 def suggest(dataset: Dataset, share: float = SUGGEST_SHARE) -> dict[str, tuple[str, ...]]:
@@ -178,15 +219,15 @@ def _may_be_absorbed(tag: str, trigger: str) -> bool:
     return not plain and not POSE.has(tag)
 
 
-def _report(before: Dataset, after: Dataset, rules: PruneRules, why: Callable[[str], str]) -> str:
+def _report(before: Dataset, after: Dataset, rules: PruneRules, judge: _Judge, lexicon: Lexicon | None) -> str:
     trained = [record for record in before if not record.is_reg]
-    counts = Counter(tag for record in trained if not record.prose for tag in record.tags if why(tag))
-    rows = [
-        f"{tag}: {count} ({why(tag)})" for tag, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    ]
+    counts = Counter(
+        (tag, why) for record in trained if not record.prose for tag in record.tags if (why := judge.why(tag, record))
+    )
+    rows = [f"{tag}: {count} ({why})" for (tag, why), count in sorted(counts.items(), key=lambda i: (-i[1], i[0]))]
     groups = ", ".join(rules.pruned_groups) or "no group"
     parts = [f"Pruned for {rules.purpose} ({groups}) in {counted(len(trained), 'picture')}"]
-    parts += [f"Warning: {warning}" for warning in lint_trigger(rules.trigger, before)]
+    parts += [f"Warning: {warning}" for warning in _warnings(before, rules, lexicon)]
     parts.append(listed_lines(f"Pruned tags ({len(rows)})", rows) if rows else "No tag was pruned")
     suggestions = [f"{group or '(no name)'}: {', '.join(tags)}" for group, tags in suggest(after).items()]
     if suggestions and rules.purpose != "style":
@@ -194,14 +235,20 @@ def _report(before: Dataset, after: Dataset, rules: PruneRules, why: Callable[[s
         parts.append(
             listed_lines(f"Still in more than {share} of a group; prune what the trigger should say", suggestions)
         )
-    prose = sum(bool(record.prose) for record in before)
+    prose = sum(bool(record.prose) for record in trained)
     if prose:
         parts.append(f"{counted(prose, 'caption')} of prose: only the trigger was put in front")
-    parts.append(_before_after(before.records, after.records))
+    parts.append(before_after(before.records, after.records))
     return "\n\n".join(parts)
 
 
-def _before_after(before: Sequence[Record], after: Sequence[Record]) -> str:
-    changed = [(old, new) for old, new in zip(before, after, strict=True) if old.caption != new.caption]
-    lines = [line for old, new in changed[:5] for line in (f"{new.name}", f"  - {old.caption}", f"  + {new.caption}")]
-    return listed_lines(f"Changed captions ({len(changed)}), the first ones", lines)
+def _warnings(dataset: Dataset, rules: PruneRules, lexicon: Lexicon | None) -> list[str]:
+    """What is doubtful about the trigger and those of the groups."""
+    words = dict.fromkeys((rules.trigger, *(line.rpartition(":")[2].strip() for line in rules.group_triggers)))
+    warnings = [warning for word in words if word for warning in lint_trigger(word, dataset, lexicon)]
+    groups = [group.casefold() for group in dataset.groups()]
+    for line in rules.group_triggers:
+        name = line.rpartition(":")[0].strip()
+        if not any(fnmatch.fnmatchcase(group, name.casefold()) for group in groups):
+            warnings.append(f"no group is called {name!r}; there are: {', '.join(sorted(dataset.groups())) or 'none'}")
+    return warnings

@@ -17,12 +17,14 @@ def setting(
     high: float | None = None,
     step: float | None = None,
     split: str = "",
+    multiline: bool = False,
     detail: bool = False,
 ) -> T:
     """A dataclass field that documents itself.
 
     `choices` limits a string; `low` and `high` (both inclusive) limit a number; `step` is the page's step.
     `split` says how a page's text becomes a tuple: "tags" (at commas and lines) or "lines".
+    A `multiline` string gets a box of several lines.
     A `detail` stands on a node of its own, beside the main one that has the common settings.
     """
     metadata = {
@@ -32,6 +34,7 @@ def setting(
         "high": high,
         "step": step,
         "split": split,
+        "multiline": multiline,
         "detail": detail,
     }
     field: T = dataclasses.field(default=default, metadata=metadata)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import functools
 import re
 from collections.abc import Iterable, Sequence
 
@@ -21,12 +22,18 @@ _SPACE = re.compile(r"\s+")
 _SEPARATOR = re.compile(r"[,\uff0c\u3001\r\n]+")
 
 
+@functools.lru_cache(maxsize=1 << 16)
 def clean_tag(tag: str) -> str:
     r"""One tag as this pack writes it: spaces for underscores, plain parentheses for `\(` and `\)`."""
     tag = _SPACE.sub(" ", _ESCAPED.sub(r"\1", tag)).strip()
     if tag in KAOMOJI or not any(letter.isalnum() for letter in tag):
         return tag
     return _SPACE.sub(" ", tag.replace("_", " ")).strip()
+
+
+def underscored(tag: str) -> str:
+    """A tag with underscores for its spaces, as boorus write it; `clean_tag` takes them back."""
+    return clean_tag(tag).replace(" ", "_")
 
 
 def tag_key(tag: str) -> str:
@@ -46,6 +53,14 @@ def unique_tags(tags: Iterable[str]) -> tuple[str, ...]:
         clean = clean_tag(tag)
         if clean:
             found.setdefault(clean.casefold(), clean)
+    return tuple(found.values())
+
+
+def distinct_tags(tags: Iterable[str]) -> tuple[str, ...]:
+    """The tags as they are spelled, later spellings of the same one left out, in order."""
+    found: dict[str, str] = {}
+    for tag in tags:
+        found.setdefault(tag_key(tag), tag)
     return tuple(found.values())
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from .content import content_mark
 from .errors import DatasetError
 
 Progress = Callable[[int, int], None]
@@ -17,6 +18,10 @@ Progress = Callable[[int, int], None]
 
 Size = tuple[int, int]
 """(width, height) in pixels."""
+
+Color = tuple[int, int, int]
+"""Red, green and blue, 0 to 255."""
+WHITE: Color = (255, 255, 255)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -69,7 +74,8 @@ class Record:
     """One training picture: a file, the part of it that is used, its caption, and how it counts.
 
     The caption is the tags, or the prose when there is any. `pruned` are the tags that pruning took away:
-    traits that the trigger must absorb. `origin` is the chain of steps that made the record.
+    traits that the trigger must absorb. `origin` is the chain of steps that made the record. `background` is what
+    shows through where the picture is transparent.
     """
 
     image: Path
@@ -84,6 +90,7 @@ class Record:
     weight: float = 1.0
     origin: tuple[str, ...] = ()
     pruned: tuple[str, ...] = ()
+    background: Color = WHITE
 
     def __post_init__(self) -> None:
         name = self.image.name
@@ -100,6 +107,8 @@ class Record:
             raise ValueError(f"Record {name}: repeats is {self.repeats}; give 1 or more, or leave the record out")
         if not (math.isfinite(self.weight) and self.weight >= 0):
             raise ValueError(f"Record {name}: weight is {self.weight}; give a finite number, 0 or more")
+        if len(self.background) != 3 or not all(0 <= part <= 255 for part in self.background):
+            raise ValueError(f"Record {name}: background is {self.background}; give red, green and blue, 0 to 255 each")
         for field in ("tags", "origin", "pruned"):
             if not isinstance(getattr(self, field), tuple):
                 raise ValueError(f"Record {name}: {field} must be a tuple of strings")
@@ -125,14 +134,18 @@ class Record:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """A file that the loader could not use as it stands: what is wrong, and what mends it."""
+    """A file that the loader could not use as it stands: what is wrong, and what mends it.
+
+    A `minor` one is told and no reason to stop: nothing of it was meant for training, as far as can be seen.
+    """
 
     path: Path
     what: str
     mend: str
+    minor: bool = False
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.what}. {self.mend}"
+        return readable(f"{self.path}: {self.what}. {self.mend}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,17 +199,24 @@ class Dataset:
 _CONTENT_NAME = re.compile(r"[0-9a-f]{64}")
 
 
-def identity(path: Path) -> str:
-    """What tells one file's content from another's without reading it.
+def is_content_name(path: Path) -> bool:
+    """Whether a file is named by the hash of what it holds, or of what it was made from."""
+    return _CONTENT_NAME.fullmatch(path.stem) is not None
 
-    A derived image carries the hash of its pixels as its name, so writing it again changes nothing.
+
+def identity(path: Path) -> str:
+    """What tells one file's content from another's, whatever its path and date (see `content_mark`).
+
+    Raises DatasetError when the file is gone.
     """
-    if _CONTENT_NAME.fullmatch(path.stem):
-        return path.stem
     try:
-        stat = path.stat()
+        return content_mark(path)
     except OSError as error:
         raise DatasetError(
             f"{path}: the file cannot be read any more ({error.strerror}). Put it back, or queue the loading node again"
         ) from error
-    return f"{path}|{stat.st_size}|{stat.st_mtime_ns}"
+
+
+def readable(text: str) -> str:
+    """The text as every log and page can show it: bytes of a file name that are no UTF-8 stand as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -1,4 +1,4 @@
-"""Cropping figures into views: full body, cowboy shot, upper body, portrait, face, lower body."""
+"""Cropping figures into views: full body, cowboy shot, upper body, portrait, face and closer ones."""
 
 from __future__ import annotations
 
@@ -6,40 +6,22 @@ import dataclasses
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from .figure import Figure, find_figure
-from .garments import CAMERA_TAGS, FEET, HEAD, HIPS, LEGS, STANCE, TORSO, WAIST
-from .images import open_alpha, open_image
+from PIL import Image
+
+from .custom_boxes import CustomBox, parse_boxes
+from .cutout import clear_background, parse_color
+from .errors import DatasetError
+from .figure import Figure
+from .finding import FigureModels, has_figure, look_at, sharp_mask, single_figure
+from .framing import VIEWS, Frame, bucket_shapes, framed, is_hidden, shown_tags, view_box
+from .keys import source_name
 from .report import counted, listed_lines
 from .settings import check_settings, setting
 from .tag_tables import TagGroup
-from .tags import tag_key, unique_tags
-from .values import Box, Dataset, Progress, Record, Size
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class View:
-    """One way to frame a figure.
-
-    `top` and `bottom` are shares of the body between chin (0) and soles (1); a negative top starts above the hair.
-    `hides` are the tags that the view cannot show; `tags` are its own.
-    """
-
-    tags: tuple[str, ...]
-    top: float = -1.0
-    bottom: float = 1.0
-    hides: tuple[TagGroup, ...] = ()
-
-
-VIEWS: dict[str, View] = {
-    "full_body": View(tags=("full body",)),
-    "cowboy_shot": View(tags=("cowboy shot",), bottom=0.68, hides=(FEET,)),
-    "upper_body": View(tags=("upper body",), bottom=0.40, hides=(FEET, LEGS, HIPS, STANCE)),
-    "portrait": View(tags=("portrait",), bottom=0.17, hides=(FEET, LEGS, HIPS, STANCE, WAIST)),
-    "face": View(tags=("close-up",), bottom=0.0, hides=(FEET, LEGS, HIPS, STANCE, WAIST, TORSO)),
-    "lower_body": View(tags=("lower body", "head out of frame"), top=0.34, hides=(HEAD, TORSO)),
-}
-"""Every view by its name, from wide to tight; chibi and tall figures share the shares of the body."""
+from .tags import parse_tags, tag_key
+from .values import Box, Dataset, Progress, Record
 
 _SEEN = {
     "full body": 1.0,
@@ -53,6 +35,7 @@ _SEEN = {
 _UNTAGGED_CUT = 0.17
 _SAME = 0.85
 """A crop of more than this share of the picture shows nothing that the picture does not."""
+_BUCKET_STEP = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,40 +64,123 @@ class ViewOptions:
     )  # fmt: skip
     keep_originals: bool = setting(True, "Keep the uncropped pictures beside the crops.")
     repeats: int = setting(0, "Repeats of each crop; 0: those of its picture.", low=0, high=1000, step=1)
+    bangs: bool = setting(False, "Crop bangs and eyes, tagged close-up.")
+    chest: bool = setting(
+        False, "Crop from the chin to below the chest, tagged close-up and head out of frame: few of these, they teach "
+        "headless pictures.",
+    )  # fmt: skip
+    waist: bool = setting(
+        False, "Crop from the chest to the hips, tagged close-up and head out of frame: few of these too."
+    )
+    scale: float = setting(
+        1.0, "Each view this many times as large around its middle: above 1 shows more, below 1 is tighter.", low=0.5,
+        high=2.0, step=0.05,
+    )  # fmt: skip
+    bucket_resolution: int = setting(
+        0, "The resolution that you train at: crops grow to the shape of a bucket (sides in steps of 64 pixels), so "
+        "that training cuts nothing off. 0: crops of any shape.", low=0, high=4096, step=64,
+    )  # fmt: skip
+    view_repeats: tuple[str, ...] = setting(
+        (), "Repeats of single views, such as: portrait: 5, face: 3. They count before repeats; custom boxes by their "
+        "names.", split="tags",
+    )  # fmt: skip
+    view_tags: tuple[str, ...] = setting(
+        (), "Other tags for a view, one view a line, such as: bangs: close-up, blunt bangs. They take the place of the "
+        "view's own.", split="lines",
+    )  # fmt: skip
+    custom: tuple[str, ...] = setting(
+        (), "Boxes of your own, one a line: file | name | left top right bottom | tags, such as: front.png | buckle | "
+        "40% 50% 60% 62% | close-up. Edges in pixels of the picture or with % of its sides; * in the file's name "
+        "stands for any text.", split="lines",
+    )  # fmt: skip
+    background: str = setting(
+        "", "Paint over what is behind the figures, in this colour (white, grey, #rrggbb): by the masks, transparency, "
+        "the background model or a plain background. Empty: leave it."
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         check_settings(self)
-        if not self.views:
-            raise ValueError(f"ViewOptions: no view is chosen; switch on one of: {', '.join(VIEWS)}")
+        if not self.views and not self.custom_boxes:
+            raise ValueError(
+                f"ViewOptions: no view is chosen; switch on one of: {', '.join(VIEWS)}, or write a custom box"
+            )
+        if self.background.strip():
+            parse_color(self.background)
+        known = {_name_key(name) for name in VIEWS} | {_name_key(box.name) for box in self.custom_boxes}
+        for field, names in (("view_repeats", self.repeats_by_view), ("view_tags", self.tags_by_view)):
+            for name in names:
+                if name not in known:
+                    raise ValueError(
+                        f"ViewOptions.{field} names the view {name!r}, which there is not; "
+                        f"choose one of: {', '.join(sorted(known))}"
+                    )
 
     @property
     def views(self) -> tuple[str, ...]:
         """The chosen views, from wide to tight."""
         return tuple(name for name in VIEWS if getattr(self, name))
 
+    @property
+    def custom_boxes(self) -> tuple[CustomBox, ...]:
+        """The boxes drawn by hand. ValueError for a line that is none."""
+        return parse_boxes(self.custom)
+
+    @property
+    def repeats_by_view(self) -> dict[str, int]:
+        """Repeats of the views that have their own. ValueError for what is no number."""
+        found = {}
+        for part in self.view_repeats:
+            name, text = _named(part, "view_repeats", "portrait: 5")
+            if not text.isdecimal() or int(text) < 1:
+                raise ValueError(f"ViewOptions.view_repeats: {part!r} has no number of 1 or more; write portrait: 5")
+            found[name] = int(text)
+        return found
+
+    @property
+    def tags_by_view(self) -> dict[str, tuple[str, ...]]:
+        """Tags of the views that have their own."""
+        pairs = (_named(line, "view_tags", "bangs: close-up, blunt bangs") for line in self.view_tags)
+        return {name: parse_tags(text) for name, text in pairs}
+
+    @property
+    def frame(self) -> Frame:
+        """How edges become boxes."""
+        shapes = bucket_shapes(self.bucket_resolution, _BUCKET_STEP, self.max_aspect) if self.bucket_resolution else ()
+        return Frame(padding=self.padding, scale=self.scale, max_aspect=self.max_aspect, shapes=shapes)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cropped:
-    """What became of one picture: its crops, or in words why there are none."""
+    """What became of one picture: its crops, or in words why there are none. `figure` is what was found in it."""
 
     source: Record
     crops: tuple[Record, ...]
     why: str = ""
+    figure: Figure | None = None
 
 
 def crop_views(
-    dataset: Dataset, options: ViewOptions, progress: Progress | None = None
+    dataset: Dataset,
+    options: ViewOptions,
+    progress: Progress | None = None,
+    *,
+    models: FigureModels | None = None,
+    masks: Sequence[Image.Image] = (),
+    folder: Path | None = None,
 ) -> tuple[Dataset, str, tuple[Cropped, ...]]:
     """The dataset with a record for each view of each figure, a report, and what became of each picture.
 
-    Crops are boxes, nothing is written. Pictures without a figure to find pass unchanged. Raises BadImage for a
-    picture that cannot be read.
+    Crops are boxes; only pictures whose background goes are written, into `folder`. `masks` (mode L, 255 is figure)
+    are none, or one for each picture. Pictures without a figure to find pass unchanged. Raises BadImage for a picture
+    that cannot be read, DatasetError for masks that do not fit, ModelMissing and BadModel.
     """
+    check_masks(masks, dataset)
     done = []
-    for number, record in enumerate(dataset, 1):
-        done.append(crop_record(record, options))
+    for number, record in enumerate(dataset):
+        mask = masks[number] if masks else None
+        done.append(crop_record(record, options, models=models, mask=mask, folder=folder))
         if progress:
-            progress(number, len(dataset))
+            progress(number + 1, len(dataset))
     records = [
         record
         for cropped in done
@@ -123,76 +189,105 @@ def crop_views(
     return dataset.replace_records(records), _report(done, len(records), options), tuple(done)
 
 
-def crop_record(record: Record, options: ViewOptions) -> Cropped:
+def check_masks(masks: Sequence[Image.Image], dataset: Dataset) -> None:
+    """Raise DatasetError when there are masks, and not one for each picture."""
+    if masks and len(masks) != len(dataset):
+        raise DatasetError(
+            f"There are {counted(len(masks), 'mask')} for {counted(len(dataset), 'picture')}. "
+            "Give one for each picture, in the dataset's order, or none"
+        )
+
+
+def crop_record(
+    record: Record,
+    options: ViewOptions,
+    *,
+    models: FigureModels | None = None,
+    mask: Image.Image | None = None,
+    folder: Path | None = None,
+) -> Cropped:
     """The views of the figure in one picture. Regularisation pictures are left whole."""
     if record.is_reg:
         return Cropped(source=record, crops=(), why="it is a regularisation picture")
-    figure = find_figure(open_image(record), open_alpha(record))
+    record, mask, reasons = _cleared(record, options, models, mask, folder)
+    custom, missed = _custom_crops(record, options)
+    figure = single_figure(look_at(record, models, mask)) if options.views else "no view is chosen"
     if isinstance(figure, str):
-        return Cropped(source=record, crops=(), why=figure)
+        said = [] if custom and not options.views else [figure]
+        return Cropped(source=record, crops=tuple(custom), why="; ".join([*reasons, *said, *missed]))
     seen = _seen(record, figure)
-    if not _likely_head(figure, seen):
-        return Cropped(source=record, crops=(), why="her head cannot be told from her outline")
-    left, top = (record.crop.left, record.crop.top) if record.crop else (0, 0)
+    if not figure.sure and not _likely_head(figure, seen):
+        why = "her head cannot be told from her outline"
+        return Cropped(source=record, crops=tuple(custom), why="; ".join([*reasons, why, *missed]), figure=figure)
     crops: list[Record] = []
-    reasons: list[str] = []
     for name in options.views:
-        box = view_box(figure, name, seen, record.view_size, options)
+        box = view_box(figure, name, seen, record.view_size, options.frame)
         reason = _why_not(box, name, record, options)
         if box is None or reason:
             reasons.append(f"{name.replace('_', ' ')} {reason}")
         else:
-            crops.append(_crop(record, name, box.moved(left, top), options))
-    return Cropped(source=record, crops=tuple(crops), why="; ".join(reasons))
+            crops.append(_crop(record, name.replace("_", " "), box, options, VIEWS[name].tags, VIEWS[name].hides))
+    why = "; ".join([*reasons, *missed])
+    return Cropped(source=record, crops=(*crops, *custom), why=why, figure=figure)
 
 
-def view_box(figure: Figure, name: str, seen: float, size: Size, options: ViewOptions) -> Box | None:
-    """The box of a view in pixels of a picture of `size`, or None when the picture does not show it.
-
-    `seen` is the share of the body, chin to soles, that the picture shows.
-    """
-    view = VIEWS[name]
-    if view.bottom > seen or view.top >= seen:
-        return None
-    head, chin = figure.head, figure.head.bottom
-    body = (figure.box.bottom - chin) / seen if seen else 0.0
-    # Raised arms reach above the head; only the wide views need them.
-    crown = head.top if name in ("portrait", "face") else figure.box.top
-    top = crown if view.top < 0 else round(chin + view.top * body)
-    bottom = min(figure.box.bottom, round(chin + view.bottom * body))
-    if name == "face":
-        # The crown is cropped away: eyes and bangs are what a close-up is for.
-        inset = round(0.08 * head.width)
-        box = (head.left + inset, round(top + 0.14 * head.height), head.right - inset, bottom)
-        return _shaped(box, size, options)
-    left, right = figure.across(top, bottom)
-    if name == "portrait":
-        middle, reach = (head.left + head.right) / 2, 0.9 * max(head.width, head.height)
-        left, right = max(left, round(middle - reach)), min(right, round(middle + reach))
-    return _shaped((left, top, right, bottom), size, options)
+def crop_name(record: Record) -> str:
+    """The view that a crop shows, by its last step."""
+    return record.origin[-1].removesuffix(f" of {source_name(record)}").removeprefix("crop:")
 
 
-def _shaped(edges: tuple[int, int, int, int], size: Size, options: ViewOptions) -> Box | None:
-    """Edges with padding, widened to the longest allowed shape, inside the picture."""
-    left, top, right, bottom = edges
-    if right - left < 2 or bottom - top < 2:
-        return None
-    room = round(options.padding * max(right - left, bottom - top))
-    left, top, right, bottom = left - room, top - room, right + room, bottom + room
-    width, height = right - left, bottom - top
-    left, right = _widened(left, right, round(height / options.max_aspect), size[0])
-    top, bottom = _widened(top, bottom, round(width / options.max_aspect), size[1])
-    return Box(left=left, top=top, right=right, bottom=bottom)
+def view_tags(tags: Sequence[str], name: str) -> tuple[str, ...]:
+    """The tags that a view still shows, with its own camera tags at the end; the first tag always stays."""
+    return shown_tags(tags, VIEWS[name].hides, VIEWS[name].tags)
 
 
-def _widened(low: int, high: int, least: int, limit: int) -> tuple[int, int]:
-    """The stretch `low` to `high` made at least `least` long around its middle, then moved and cut to 0..`limit`."""
-    missing = max(0, least - (high - low))
-    low, high = low - missing // 2, high + missing - missing // 2
-    if missing:
-        shift = max(0, -low) - max(0, high - limit)
-        low, high = low + shift, high + shift
-    return max(0, low), min(limit, high)
+def _cleared(
+    record: Record, options: ViewOptions, models: FigureModels | None, mask: Image.Image | None, folder: Path | None
+) -> tuple[Record, Image.Image | None, list[str]]:
+    """The record with its background painted over where that is asked for, the mask that did it, and why not."""
+    if not options.background.strip():
+        return record, mask, []
+    if folder is None:
+        raise ValueError("crop_views: a background is painted over, so it needs a folder for the pictures")
+    found = sharp_mask(record, models, mask)
+    if isinstance(found, str):
+        return record, mask, [f"its background stays, {found.removeprefix('its background ')}"]
+    if not has_figure(found):
+        return record, mask, ["its background stays, the mask is empty"]
+    return clear_background(record, found, parse_color(options.background), folder), found, []
+
+
+def _custom_crops(record: Record, options: ViewOptions) -> tuple[list[Record], list[str]]:
+    """The hand-drawn boxes of a picture as crops, and what was left out and why."""
+    crops, missed = [], []
+    for custom in options.custom_boxes:
+        if not custom.fits(record):
+            continue
+        # Boxes are of the whole file; the record may show a part of it.
+        box = _common(custom.within(record.size), record)
+        if box is None:
+            missed.append(f"{custom.name} lies outside the picture")
+            continue
+        edges = box.as_tuple()
+        grown = framed(
+            edges, record.view_size, dataclasses.replace(options.frame, padding=0.0, max_aspect=4.0, scale=1.0)
+        )
+        box = grown or box
+        if min(box.size) < options.minimum_size:
+            missed.append(f"{custom.name} has {box.width} x {box.height} pixels, fewer than {options.minimum_size}")
+            continue
+        crops.append(_crop(record, custom.name, box, options, custom.tags, ()))
+    return crops, missed
+
+
+def _common(box: Box | None, record: Record) -> Box | None:
+    """The part of a box of the whole file that a record shows, in pixels of what it shows."""
+    if box is None or record.crop is None:
+        return box
+    crop = record.crop
+    left, top = max(box.left, crop.left) - crop.left, max(box.top, crop.top) - crop.top
+    right, bottom = min(box.right, crop.right) - crop.left, min(box.bottom, crop.bottom) - crop.top
+    return Box(left=left, top=top, right=right, bottom=bottom) if left < right and top < bottom else None
 
 
 def _seen(record: Record, figure: Figure) -> float:
@@ -225,38 +320,37 @@ def _why_not(box: Box | None, name: str, record: Record, options: ViewOptions) -
     return ""
 
 
-def _crop(record: Record, name: str, box: Box, options: ViewOptions) -> Record:
+def _crop(
+    record: Record, name: str, box: Box, options: ViewOptions, tags: Sequence[str], hides: Sequence[TagGroup]
+) -> Record:
+    """The record of one view; `box` is in pixels of what the record shows."""
+    key = _name_key(name)
+    own = options.tags_by_view.get(key, tags)
+    left, top = (record.crop.left, record.crop.top) if record.crop else (0, 0)
     return dataclasses.replace(
         record,
-        crop=box,
-        tags=view_tags(record.tags, name),
-        repeats=options.repeats or record.repeats,
-        origin=(*record.origin, f"crop:{name.replace('_', ' ')} of {record.image.name}"),
-        pruned=tuple(tag for tag in record.pruned if not _hidden(tag, VIEWS[name])),
+        crop=box.moved(left, top),
+        tags=shown_tags(record.tags, hides, own),
+        repeats=options.repeats_by_view.get(key, options.repeats) or record.repeats,
+        origin=(*record.origin, f"crop:{name} of {source_name(record)}"),
+        pruned=tuple(tag for tag in record.pruned if not is_hidden(tag, hides)),
     )
 
 
-def view_tags(tags: Sequence[str], name: str) -> tuple[str, ...]:
-    """The tags that a view still shows, with its own camera tags at the end.
-
-    The first tag always stays: it is the trigger, or what the picture is of.
-    """
-    view = VIEWS[name]
-    shown = [
-        tag
-        for place, tag in enumerate(tags)
-        if place == 0 or (tag_key(tag) not in CAMERA_TAGS and not _hidden(tag, view))
-    ]
-    # Without any tag there is no caption to mend: a camera tag alone would keep "only if empty" from tagging it.
-    return unique_tags((*shown, *view.tags)) if tags else ()
+def _name_key(name: str) -> str:
+    return tag_key(name)
 
 
-def _hidden(tag: str, view: View) -> bool:
-    return any(group.has(tag) for group in view.hides)
+def _named(text: str, field: str, example: str) -> tuple[str, str]:
+    """`portrait: 5` as the view's key and the text behind the colon. ValueError without one."""
+    name, colon, rest = text.partition(":")
+    if not colon or not name.strip() or not rest.strip():
+        raise ValueError(f"ViewOptions.{field}: {text!r} is no view with a colon behind it; write {example}")
+    return _name_key(name), rest.strip()
 
 
 def _report(done: Sequence[Cropped], records: int, options: ViewOptions) -> str:
-    made = Counter(record.origin[-1].split(" of ")[0].removeprefix("crop:") for one in done for record in one.crops)
+    made = Counter(crop_name(record) for one in done for record in one.crops)
     kept = "kept" if options.keep_originals else "replaced by their crops"
     parts = [
         f"{counted(sum(made.values()), 'crop')} of {counted(len(done), 'picture')} (originals {kept}), "
@@ -270,4 +364,8 @@ def _report(done: Sequence[Cropped], records: int, options: ViewOptions) -> str:
     some = [f"{one.source.name}: {one.why}" for one in done if one.crops and one.why]
     if some:
         parts.append(listed_lines("Views left out", some))
+    unused = [box for box in options.custom_boxes if not any(box.fits(one.source) for one in done)]
+    if unused:
+        names = [f"{box.name}: no picture is called {box.pattern}" for box in unused]
+        parts.append(listed_lines(f"Custom boxes without a picture ({len(unused)})", names))
     return "\n\n".join(parts)

@@ -1,4 +1,5 @@
-"""`python dev.py bench`: how fast the engine trains beside core's TrainLoraNode and the loop of diffusers and peft.
+"""`python dev.py bench`: how fast the engine trains beside core's TrainLoraNode and the loop of diffusers and peft, and
+what a large dataset costs.
 
 Everything is measured on this machine, the peers taking turns, and written into docs/benchmarks/. A part that was
 measured before stays as it was when --parts leaves it out.
@@ -23,6 +24,8 @@ from .mount import ROOT
 PARTS = ("speed", "memory", "records", "lycoris", "overhead", "recall")
 # A full-size model takes seconds an update on a CPU, and knows no characters.
 FULL_PARTS = ("speed", "memory", "overhead")
+# Asks for no model.
+DATASET = "dataset"
 TABLES = ROOT / "docs" / "benchmarks"
 KEPT = ROOT / ".host" / "bench"
 MEMORY_UPDATES = 5
@@ -46,8 +49,13 @@ def main(arguments: list[str]) -> int:
         return 0
     models = options.model.split(",") if options.model else [MINIATURE, FULL, *([LARGE] if device == "cuda" else [])]
     found: dict[str, Any] = {}
+    if DATASET in options.parts.split(",") or not (options.parts or options.model or options.quick):
+        found |= _dataset(options.out)
+    if options.parts == DATASET:
+        models = []
     with tempfile.TemporaryDirectory(prefix="kiln-bench-") as folder:
-        start_host(Path(folder) / "base")
+        if models:
+            start_host(Path(folder) / "base")
         for model in models:
             work = Work(model_name=model, folder=Path(folder) / model, precision=precision, kept=options.kept)
             parts = _measured(work, device, options)
@@ -69,13 +77,13 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--precision", choices=("fp32", "bf16"), help="default: bf16 on a GPU, fp32 on a CPU")
     parser.add_argument("--quick", action="store_true", help="fewer rounds, and no training of a character")
     parser.add_argument("--model", default="", help=f"some of {', '.join(SIDES)}, with commas")
-    parser.add_argument("--parts", default="", help=f"some of {', '.join(PARTS)}, with commas")
+    parser.add_argument("--parts", default="", help=f"some of {', '.join((*PARTS, DATASET))}, with commas")
     parser.add_argument("--out", type=Path, default=TABLES, help="where the tables go")
     # One peer by itself, in a process of its own.
     parser.add_argument("--job", help=argparse.SUPPRESS)
     parser.add_argument("--kept", type=Path, default=KEPT, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
-    for name, known in (("model", SIDES), ("parts", PARTS)):
+    for name, known in (("model", SIDES), ("parts", (*PARTS, DATASET))):
         if unknown := [word for word in getattr(options, name).split(",") if word and word not in known]:
             parser.error(f"--{name} has {', '.join(unknown)}; known are {', '.join(known)}")
     return options
@@ -88,7 +96,9 @@ def _measured(work: Work, device: str, options: argparse.Namespace) -> dict[str,
     from .bench_recall import trait_recall
 
     small = work.model_name == MINIATURE
-    wanted = [part for part in options.parts.split(",") if part] or list(PARTS if small else FULL_PARTS)
+    wanted = [part for part in options.parts.split(",") if part and part != DATASET] or list(
+        PARTS if small else FULL_PARTS
+    )
     if options.quick and "recall" in wanted and not options.parts:
         wanted.remove("recall")
     slow = not small and device == "cpu"
@@ -112,12 +122,24 @@ def _measured(work: Work, device: str, options: argparse.Namespace) -> dict[str,
     return {"about": _about(work, device), **found}
 
 
+def _dataset(out: Path) -> dict[str, float]:
+    """What a large dataset costs, measured and written; its ratios."""
+    from . import bench_dataset
+
+    print("dataset: writing and reading 10,000 pictures", file=sys.stderr, flush=True)
+    parts = bench_dataset.measure()
+    bench_dataset.write(parts, out, _processor())
+    return bench_dataset.ratios(parts)
+
+
+def _processor() -> str:
+    return f"{os.cpu_count()} cores of a {platform.machine()} CPU"
+
+
 def _about(work: Work, device: str) -> dict[str, Any]:
     import torch
 
-    machine = (
-        torch.cuda.get_device_name() if device == "cuda" else f"{os.cpu_count()} cores of a {platform.machine()} CPU"
-    )
+    machine = torch.cuda.get_device_name() if device == "cuda" else _processor()
     return {
         "model": work.model_name, "device": device, "machine": machine, "torch": torch.__version__,
         "precision": work.precision, "rank": RANK, "side": work.side,

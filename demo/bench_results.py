@@ -20,6 +20,10 @@ BARS: tuple[tuple[str, float, bool], ...] = (
     ("lycoris_step_time_vs_bare", 1.05, False),
     ("overhead_share", 0.05, False),
     ("trait_recall_minus_core", 0.25, True),
+    ("dataset_load_s_10k", 10.0, False),
+    ("dataset_load_10k_vs_1k", 12.5, False),
+    ("dataset_duplicates_10k_vs_1k", 12.5, False),
+    ("dataset_peak_bytes_a_picture", 50_000.0, False),
 )
 
 

@@ -18,3 +18,10 @@ def in_use(device: torch.device) -> int:
 def weight_bytes(network: nn.Module) -> int:
     """Bytes of a network's parameters as they are loaded."""
     return sum(parameter.nbytes for parameter in network.parameters())
+
+
+def refuse_beyond_memory(needed: int, what: str, mend: str) -> None:
+    """Raise ValueError, before the work begins, when `needed` bytes of main memory are not free."""
+    free = psutil.virtual_memory().available
+    if needed > free:
+        raise ValueError(f"{what} need {needed / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free. {mend}")

@@ -5,8 +5,10 @@ from __future__ import annotations
 from comfy_api.latest import ComfyExtension, io
 
 from .augment import ControlNetStyleAugment
-from .captions import AutoTag, PruneTags
-from .dataset import LoadDataset
+from .captions import AlignTags, AutoTag, EditTags, PruneTags
+from .combine import BalanceRepeats, MergeDatasets
+from .dataset import LoadDataset, SaveDataset
+from .exchange import DatasetToImages, ImagesToDataset
 from .kohya import LoadKohyaConfig, SaveKohyaConfig
 from .recipe import (
     BlockDetails,
@@ -18,18 +20,35 @@ from .recipe import (
     OptimizerDetails,
     SavingDetails,
 )
+from .report import DatasetReport
 from .resize import ResizeLoRA
+from .resizing import ReplaceImages, SmallImages
 from .run import LoadRun
 from .save import SaveLoRA
+from .select import RemoveDuplicates, SelectImages
 from .sweep import EpochSweep
 from .train import TrainLoRA
-from .views import CropViews
+from .views import CropViews, PickFigureModels, SplitFigures
 
 NODES: tuple[type[io.ComfyNode], ...] = (
     LoadDataset,
+    ImagesToDataset,
+    DatasetToImages,
+    MergeDatasets,
+    BalanceRepeats,
+    SaveDataset,
     AutoTag,
     PruneTags,
+    AlignTags,
+    EditTags,
+    SplitFigures,
     CropViews,
+    PickFigureModels,
+    RemoveDuplicates,
+    SelectImages,
+    DatasetReport,
+    SmallImages,
+    ReplaceImages,
     ControlNetStyleAugment,
     MakeRecipe,
     NetworkDetails,

@@ -26,6 +26,13 @@ def int_input(name: str, **options: Any) -> io.Input:
     return io.Int.Input(name, control_after_generate=False, **options)
 
 
+def only(name: str, values: list[T]) -> T:
+    """The one value of an input of a node that gets every input as a list. Raises ValueError for several."""
+    if len(values) != 1:
+        raise ValueError(f"{name} came as a list of {len(values)}; give one, or a node for each")
+    return values[0]
+
+
 def settings_from(settings: type[T], values: dict[str, Any]) -> T:
     """The dataclass made from a node's values; text becomes a tuple as the field's `split` says."""
     return settings(**parsed({field.name: field for field in dataclasses.fields(settings)}, values))  # type: ignore[arg-type]
@@ -52,7 +59,7 @@ def _input(field: dataclasses.Field[Any]) -> io.Input:
         common["default"] = ("\n" if about["split"] == "lines" else ", ").join(field.default)
         # A caption ending is short; lists of tags and patterns grow, and lines need a box of several lines.
         return io.String.Input(field.name, multiline=about["split"] == "lines" or not field.default, **common)
-    return io.String.Input(field.name, **common)
+    return io.String.Input(field.name, multiline=about["multiline"], **common)
 
 
 def _parsed(field: dataclasses.Field[Any], value: Any) -> Any:

@@ -7,13 +7,14 @@ from pathlib import Path
 from comfy_api.latest import io
 
 from ..dataset.report import dataset_report
+from ..dataset.subsets import load_subsets, subsets_mark
 from ..dataset.values import Dataset
+from ..host.datasets import check_path
 from ..host.lora import run_root
 from ..host.paths import input_folder
 from ..host.progress import Progress
 from ..trainer.errors import KilnError
-from ..trainer.kohya import read_config
-from ..trainer.kohya_folders import load_subsets, subsets_mark
+from ..trainer.kohya import Reading, read_config
 from ..trainer.kohya_write import save_config
 from ..trainer.recipe import Recipe
 from . import sockets
@@ -55,15 +56,15 @@ class LoadKohyaConfig(io.ComfyNode):
     def fingerprint_inputs(cls, file: str, dataset_file: str = "") -> str:
         """Run again when the files change, or a picture or caption of the folders that they name."""
         try:
-            reading = read_config(_path(file, "file"), _optional(dataset_file))
-        except KilnError as error:
+            reading = _read(file, dataset_file)
+        except ValueError as error:
             return str(error)
         return f"{reading}\n{subsets_mark(reading.subsets)}"
 
     @classmethod
     def execute(cls, file: str, dataset_file: str = "") -> io.NodeOutput:
-        reading = read_config(_path(file, "file"), _optional(dataset_file))
-        dataset, problems = load_subsets(reading.subsets, Progress(max(1, len(reading.subsets))))
+        reading = _read(file, dataset_file)
+        dataset, problems = load_subsets(reading.subsets, None, Progress(max(1, len(reading.subsets))))
         pictures = f"\n\n{dataset_report(dataset, problems)}" if reading.subsets else ""
         return io.NodeOutput(reading.recipe, dataset, reading.report + pictures)
 
@@ -93,12 +94,20 @@ class SaveKohyaConfig(io.ComfyNode):
         return io.NodeOutput(str(file), ui={"text": [str(file)]})
 
 
+def _read(file: str, dataset_file: str) -> Reading:
+    """The configuration, if the server may read it and what it names."""
+    reading = read_config(_path(file, "file"), _optional(dataset_file), check_path)
+    for path in (path for subset in reading.subsets for path in subset.paths):
+        check_path(path)
+    return reading
+
+
 def _path(text: str, what: str) -> Path:
     """The file that a user names: absolute, or below the host's input folder."""
     text = (text or "").strip().strip("\"'")
     if not text:
         raise KilnError(f"{what} is empty; give a path, absolute or below {input_folder()}.")
-    return input_folder() / Path(text).expanduser()
+    return check_path(input_folder() / Path(text).expanduser())
 
 
 def _optional(text: str) -> Path | None:

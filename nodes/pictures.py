@@ -20,3 +20,15 @@ def from_image(image: Tensor) -> Sequence[Image.Image]:
     batch = image if image.ndim == 4 else image[None]
     arrays = (batch.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
     return [Image.fromarray(array) for array in arrays]
+
+
+def to_mask(*masks: Image.Image) -> Tensor:
+    """Masks of one size as a MASK [B, H, W] in 0..1."""
+    return torch.stack([torch.from_numpy(np.asarray(m.convert("L"), dtype=np.float32) / 255) for m in masks])
+
+
+def from_mask(mask: Tensor) -> Sequence[Image.Image]:
+    """A MASK [B, H, W], or a single [H, W], as pictures of mode L."""
+    batch = mask if mask.ndim == 3 else mask[None]
+    arrays = (batch.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
+    return [Image.fromarray(array) for array in arrays]

@@ -1,19 +1,116 @@
-"""Nodes that cut pictures into views."""
+"""Nodes that split pictures into figures and cut figures into views."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-import torch
 from comfy_api.latest import io
+from PIL import Image
+from torch import Tensor
 
-from ..dataset.sheets import crop_sheet
+from ..dataset.cutout import get_cutter, list_cutters
+from ..dataset.detect import KINDS, NONE, get_detector, list_detectors
+from ..dataset.finding import FigureModels
+from ..dataset.sheets import crop_sheets, split_sheets
+from ..dataset.split import SplitOptions, split_figures
 from ..dataset.values import Dataset
 from ..dataset.views import ViewOptions, crop_views
+from ..host.paths import background_folders, cache_folder, detector_folders
 from ..host.progress import Progress
 from . import sockets
-from .inputs import inputs_of, settings_from
+from .inputs import inputs_of, only, settings_from
+from .pictures import from_mask, to_image
+
+_MODELS_TIP = "Detectors and a background model (Figure Models): used in place of, or with, the figure's outline."
+_MASKS_TIP = (
+    "One mask for each picture, in the dataset's order: white is figure. Taken before every other way to find her."
+)
+
+
+class PickFigureModels(io.ComfyNode):
+    """Which models help to find figures."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        folders = detector_folders()
+        return io.Schema(
+            node_id="KilnFigureModels",
+            display_name="Figure Models (Kiln)",
+            category=sockets.CATEGORY,
+            description="Detectors of persons, half bodies, heads, faces, eyes, and a model that cuts out backgrounds, "
+            "for pictures whose background is not plain.",
+            inputs=[
+                *(
+                    io.Combo.Input(
+                        name,
+                        options=(options := list(list_detectors(name, folders))),
+                        default=options[0] if kind.usual or options[0] not in kind.hub else NONE,
+                        tooltip=f"{kind.help} Local ones lie in models/kiln/detectors/<name>; names with an owner "
+                        "before the slash are downloaded there when first used.",
+                    )
+                    for name, kind in KINDS.items()
+                ),
+                io.Combo.Input(
+                    "background",
+                    options=list(list_cutters(background_folders())),
+                    default=NONE,
+                    tooltip="Tells figures from any background: local ones in models/kiln/backgrounds/<name>.onnx, "
+                    "isnetis from the Hugging Face hub (176 MB) when first used.",
+                ),
+            ],
+            outputs=[
+                sockets.FigureModels.Output(
+                    display_name="figure_models", tooltip="For Split Figures and Crop Views; opened when first needed."
+                )
+            ],
+        )
+
+    @classmethod
+    def execute(cls, background: str, **names: str) -> io.NodeOutput:
+        progress = Progress(1)
+        chosen = [(kind, names[kind]) for kind in KINDS if names[kind] != NONE]
+        detectors = tuple(get_detector(kind, name, detector_folders(), progress) for kind, name in chosen)
+        cutter = None if background == NONE else get_cutter(background, background_folders(), progress)
+        return io.NodeOutput(FigureModels(detectors=detectors, cutter=cutter))
+
+
+class SplitFigures(io.ComfyNode):
+    """Turnaround sheets and groups into single figures."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="KilnSplitFigures",
+            display_name="Split Figures (Kiln)",
+            category=sockets.CATEGORY,
+            description="Makes one picture of each figure of a turnaround sheet or a group, tagged from side and from "
+            "behind where she is seen so. Works on plain backgrounds and transparency, elsewhere with a detector.",
+            is_input_list=True,
+            inputs=[
+                sockets.Dataset.Input("dataset", tooltip="Sheets and groups; pictures of one figure pass unchanged."),
+                *inputs_of(SplitOptions),
+                *_help_inputs(),
+            ],
+            outputs=[
+                sockets.Dataset.Output(display_name="dataset", tooltip="A picture for each figure."),
+                io.String.Output(display_name="report", tooltip="What was split, and what was left out and why."),
+                io.Image.Output(display_name="preview", tooltip="The pictures with the boxes of their figures."),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        dataset: list[Dataset],
+        figure_models: list[FigureModels] | None = None,
+        masks: list[Tensor] | None = None,
+        **settings: list[Any],
+    ) -> io.NodeOutput:
+        pictures, helps = _given(dataset, figure_models, masks)
+        options = settings_from(SplitOptions, {name: only(name, values) for name, values in settings.items()})
+        result, report, done = split_figures(pictures, options, Progress(len(pictures)), **helps)
+        return io.NodeOutput(result, report, to_image(*split_sheets(done)))
 
 
 class CropViews(io.ComfyNode):
@@ -26,21 +123,50 @@ class CropViews(io.ComfyNode):
             display_name="Crop Views (Kiln)",
             category=sockets.CATEGORY,
             description="Adds views of each figure (upper body, portrait, face, ...) with their camera tags. "
-            "Works on plain backgrounds and on pictures with transparency; others pass unchanged.",
+            "Works on plain backgrounds and on pictures with transparency, elsewhere with models or masks; others pass "
+            "unchanged.",
+            is_input_list=True,
             inputs=[
                 sockets.Dataset.Input("dataset", tooltip="Pictures of single figures."),
                 *inputs_of(ViewOptions),
+                *_help_inputs(),
             ],
             outputs=[
                 sockets.Dataset.Output(display_name="dataset", tooltip="The pictures and their views."),
                 io.String.Output(display_name="report", tooltip="What was cropped, and what was left out and why."),
-                io.Image.Output(display_name="preview", tooltip="The first pictures with the boxes of their views."),
+                io.Image.Output(
+                    display_name="preview",
+                    tooltip="The pictures with what was found in each (grey) and the boxes of their views, 24 a sheet.",
+                ),
             ],
         )
 
     @classmethod
-    def execute(cls, dataset: Dataset, **settings: Any) -> io.NodeOutput:
-        options = settings_from(ViewOptions, settings)
-        result, report, done = crop_views(dataset, options, Progress(len(dataset)))
-        sheet_HWC = np.asarray(crop_sheet(done), dtype=np.float32) / 255.0
-        return io.NodeOutput(result, report, torch.from_numpy(sheet_HWC).unsqueeze(0))
+    def execute(
+        cls,
+        dataset: list[Dataset],
+        figure_models: list[FigureModels] | None = None,
+        masks: list[Tensor] | None = None,
+        **settings: list[Any],
+    ) -> io.NodeOutput:
+        pictures, helps = _given(dataset, figure_models, masks)
+        options = settings_from(ViewOptions, {name: only(name, values) for name, values in settings.items()})
+        result, report, done = crop_views(pictures, options, Progress(len(pictures)), **helps)
+        return io.NodeOutput(result, report, to_image(*crop_sheets(done)))
+
+
+def _help_inputs() -> list[io.Input]:
+    """What helps to find figures where their outline does not do."""
+    return [
+        sockets.FigureModels.Input("figure_models", optional=True, tooltip=_MODELS_TIP),
+        io.Mask.Input("masks", optional=True, tooltip=_MASKS_TIP),
+    ]
+
+
+def _given(
+    dataset: list[Dataset], models: list[FigureModels] | None, masks: list[Tensor] | None
+) -> tuple[Dataset, dict[str, Any]]:
+    """The dataset, and the optional inputs as the engine takes them."""
+    pictures: Sequence[Image.Image] = [picture for batch in masks or () for picture in from_mask(batch)]
+    given = only("figure_models", models) if models else None
+    return only("dataset", dataset), {"models": given, "masks": pictures, "folder": cache_folder()}

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 mount()
 
-KINDS = ("unit", "host", "browser", "gpu")
+KINDS = ("unit", "articles", "host", "browser", "gpu")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..dataset.subsets import Subset
+from ..dataset.toml_file import Check
 from .errors import KilnError
-from .kohya_dataset import Subset, read_dataset, read_extension, read_folders
+from .kohya_dataset import read_dataset, read_extension, read_folders
 from .kohya_gui import gui_sheet
 from .kohya_settings import read_settings
 from .kohya_sheet import Line, Sheet, report
@@ -49,13 +51,15 @@ class Reading:
         return report(self.lines, self.assumed)
 
 
-def read_config(file: Path, dataset_file: Path | None = None) -> Reading:
+def read_config(file: Path, dataset_file: Path | None = None, check: Check | None = None) -> Reading:
     """Read a configuration, and the dataset's TOML that is given or that the configuration names.
 
     `file` may be a dataset's TOML itself; then the recipe has our defaults but for what the dataset says. Folders that
-    are not there give no subset and a line in the report. Raises `KilnError` for a file that cannot be read, with
-    what, where and the mend, and for values that are no such values.
+    are not there give no subset and a line in the report. `check` is asked before a file that it names is read.
+    Raises `KilnError` for a file that cannot be read, with what, where and the mend, and for values that are no such
+    values.
     """
+    check = check or (lambda path: None)
     values, is_json = _parsed(file)
     parts: list[str] = [key for key in ("general", "datasets") if key in values] if "datasets" in values else []
     inner = {key: values.pop(key) for key in parts}
@@ -67,13 +71,13 @@ def read_config(file: Path, dataset_file: Path | None = None) -> Reading:
         sheet = gui_sheet(values, str(file))
     else:
         sheet = _toml_sheet(values, str(file), with_dataset=bool(inner))
-    _take_prompts(sheet, file.parent)
+    _take_prompts(sheet, file.parent, check)
     read_extension(sheet)
     if inner:
         sheet.drop("dataset_config", "the file has its own [[datasets]]")
         subsets = _dataset(sheet, inner, file)
     else:
-        subsets = _named_dataset(sheet, file.parent, dataset_file)
+        subsets = _named_dataset(sheet, file.parent, dataset_file, check)
     recipe = read_settings(sheet)
     lines = sheet.lines()
     if not any(line.verdict == "applied" for line in lines):
@@ -82,13 +86,14 @@ def read_config(file: Path, dataset_file: Path | None = None) -> Reading:
     return Reading(recipe=recipe, subsets=subsets, lines=lines, assumed=assumed)
 
 
-def _named_dataset(sheet: Sheet, root: Path, dataset_file: Path | None) -> tuple[Subset, ...]:
+def _named_dataset(sheet: Sheet, root: Path, dataset_file: Path | None, check: Check) -> tuple[Subset, ...]:
     """The subsets of the dataset's TOML, given or named, else of the folders that the configuration names."""
     name = "dataset_config"
     if dataset_file is not None:
         sheet.drop(name, f"{dataset_file.name} is given")
     elif sheet.has(name):
         dataset_file = root / Path(sheet.text(name)).expanduser()
+        check(dataset_file)
         if not dataset_file.is_file():
             sheet.say(
                 name, "unsupported", "there is no such file here; give it as dataset_file, or wire in Load Dataset"
@@ -124,12 +129,13 @@ def _toml_sheet(values: dict[str, Any], file: str, *, with_dataset: bool) -> She
     return sheet
 
 
-def _take_prompts(sheet: Sheet, root: Path) -> None:
+def _take_prompts(sheet: Sheet, root: Path, check: Check) -> None:
     """The prompts of the file that sd-scripts paints previews from; the GUI's own stand in its JSON."""
     name = "sample_prompts"
     if not sheet.has(name):
         return
     file = root / Path(sheet.text(name)).expanduser()
+    check(file)
     if file.suffix.lower() != ".txt" or not file.is_file():
         words = "there is no such file here" if not file.is_file() else "prompts are read from .txt only"
         sheet.say(name, "unsupported", f"{words}; write them into the recipe's sample_prompts")

@@ -8,59 +8,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..dataset.errors import DatasetError
+from ..dataset.subsets import Subset
+from ..dataset.toml_file import (
+    OF_DATASETS,
+    OF_FOLDERS,
+    OF_ONE_FOLDER,
+    OF_SUBSETS,
+    Chain,
+    Level,
+    chains,
+    dotted,
+    find_folder,
+    owner,
+)
 from .errors import KilnError
 from .kohya_sheet import Sheet, as_flag, is_blank
 
-OF_DATASETS = (
-    "batch_size", "resolution", "enable_bucket", "min_bucket_reso", "max_bucket_reso", "bucket_reso_steps",
-    "bucket_no_upscale", "validation_split", "validation_seed", "network_multiplier",
-)  # fmt: skip
-OF_SUBSETS = (
-    "shuffle_caption", "keep_tokens", "keep_tokens_separator", "caption_dropout_rate", "caption_tag_dropout_rate",
-    "flip_aug", "color_aug", "random_crop", "caption_dropout_every_n_epochs", "caption_separator",
-    "secondary_separator", "enable_wildcard", "face_crop_aug_range", "token_warmup_min", "token_warmup_step",
-    "resize_interpolation", "custom_attributes", "cache_info",
-)  # fmt: skip
-OF_FOLDERS = ("num_repeats", "caption_extension", "class_tokens", "caption_prefix", "caption_suffix")
-OF_ONE_FOLDER = ("image_dir", "is_reg", "conditioning_data_dir", "alpha_mask", "metadata_file")
 _RENAMED = {"batch_size": "train_batch_size"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Subset:
-    """Pictures that lie directly in a folder, and how they count.
-
-    An empty `caption_extension` looks for .txt, then .caption; `class_tokens` is the caption of pictures without one.
-    """
-
-    folder: Path
-    repeats: int = 1
-    is_reg: bool = False
-    caption_extension: str = ""
-    class_tokens: str = ""
-    caption_prefix: str = ""
-    caption_suffix: str = ""
-    mask_folder: Path | None = None
-
-    def __post_init__(self) -> None:
-        if self.repeats < 1:
-            raise ValueError(f"Subset {self.folder}: repeats is {self.repeats}; it must be 1 or more")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Level:
-    """One table of the file, with the key that its settings are reported under."""
-
-    path: str
-    values: Mapping[str, Any]
-
-
-_Chain = tuple[_Level, _Level, _Level]
-"""A subset, its dataset and [general]: where a value is looked for, in this order."""
 
 
 def read_folders(sheet: Sheet, root: Path) -> tuple[Subset, ...]:
@@ -91,13 +59,16 @@ def read_dataset(sheet: Sheet, values: Mapping[str, Any], root: Path, file: str)
 
     Paths are relative to `root`. Raises `KilnError` for tables of another form.
     """
-    chains = _chains(values, file)
+    try:
+        found = chains(values, file)
+    except DatasetError as error:
+        raise KilnError(str(error)) from error
     for name in (*OF_DATASETS, *OF_SUBSETS):
-        _decide(sheet, name, chains, file)
-    for chain in chains:
+        _decide(sheet, name, found, file)
+    for chain in found:
         _masks(sheet, chain[0], file)
-    subsets = _subsets(sheet, chains, root, file)
-    for level in {level.path: level for chain in chains for level in chain}.values():
+    subsets = _subsets(sheet, found, root, file)
+    for level in {level.path: level for chain in found for level in chain}.values():
         for key, value in level.values.items():
             if not sheet.knows(f"{level.path}.{key}"):
                 sheet.note(f"{level.path}.{key}", *_words(key), value)
@@ -112,7 +83,7 @@ def read_extension(sheet: Sheet) -> str:
         )
     for name in ("caption_extension", "caption_extention"):
         if sheet.has(name):
-            extension = _dotted(sheet.text(name))
+            extension = dotted(sheet.text(name))
             sheet.say(name, "applied", f"captions end in {extension}")
             return extension
         sheet.say(name, "default", "blank: captions end in .txt or .caption")
@@ -137,27 +108,11 @@ def _numbered(sheet: Sheet, folder: Path, *, is_reg: bool) -> list[Subset]:
     ]
 
 
-def _chains(values: Mapping[str, Any], file: str) -> list[_Chain]:
-    general = _Level(path="general", values=_table(values.get("general", {}), "general", file))
-    found: list[_Chain] = []
-    for number, each in enumerate(_tables(values.get("datasets", []), "datasets", file), 1):
-        path = f"datasets[{number}]"
-        dataset = _Level(path=path, values={key: value for key, value in each.items() if key != "subsets"})
-        subsets = _tables(each.get("subsets", []), f"{path}.subsets", file)
-        found += [
-            (_Level(path=f"{path}.subsets[{i}]", values=one), dataset, general) for i, one in enumerate(subsets, 1)
-        ]
-    if not found:
-        raise KilnError(f"{file}: there is no [[datasets.subsets]]; add one with image_dir and num_repeats.")
-    # Pictures that are learned decide before those that only regularise.
-    return sorted(found, key=lambda chain: as_flag(chain[0].values.get("is_reg")) is True)
-
-
-def _decide(sheet: Sheet, name: str, chains: Sequence[_Chain], file: str) -> None:
+def _decide(sheet: Sheet, name: str, found: Sequence[Chain], file: str) -> None:
     """Put the first subset's value into the sheet, and a line for every other place that has one."""
-    deciding = [_owner(chain, name) for chain in chains]
+    deciding = [owner(chain, name) for chain in found]
     first = deciding[0]
-    for path, level in {level.path: level for chain in chains for level in chain if name in level.values}.items():
+    for path, level in {level.path: level for chain in found for level in chain if name in level.values}.items():
         value, key = level.values[name], f"{path}.{name}"
         if level is first:
             sheet.put(_RENAMED.get(name, name), key, value, file)
@@ -166,11 +121,11 @@ def _decide(sheet: Sheet, name: str, chains: Sequence[_Chain], file: str) -> Non
         elif first is not None and _plain(value) == _plain(first.values[name]):
             sheet.note(key, "applied", f"as in {first.path}", value)
         else:
-            words = f"that of {first.path}" if first else f"and {chains[0][0].path} has none"
+            words = f"that of {first.path}" if first else f"and {found[0][0].path} has none"
             sheet.note(key, "unsupported", f"a recipe has one value for all, {words}", value)
 
 
-def _masks(sheet: Sheet, subset: _Level, file: str) -> None:
+def _masks(sheet: Sheet, subset: Level, file: str) -> None:
     """Masks of pictures turn masked loss on for all: a picture without one counts whole."""
     for name in ("conditioning_data_dir", "alpha_mask"):
         value, key = subset.values.get(name), f"{subset.path}.{name}"
@@ -182,12 +137,12 @@ def _masks(sheet: Sheet, subset: _Level, file: str) -> None:
             sheet.put("masked_loss", key, True, file)
 
 
-def _subsets(sheet: Sheet, chains: Sequence[_Chain], root: Path, file: str) -> tuple[Subset, ...]:
+def _subsets(sheet: Sheet, all_chains: Sequence[Chain], root: Path, file: str) -> tuple[Subset, ...]:
     found: dict[tuple[str, Path], Subset] = {}
-    for chain in chains:
+    for chain in all_chains:
         subset, dataset, _ = chain
         text = str(subset.values.get("image_dir") or "").strip()
-        key, folder = f"{subset.path}.image_dir", _path(text, root)
+        key, folder = f"{subset.path}.image_dir", find_folder(text, root)
         if not text or not folder.is_dir():
             words = "there is no such folder here" if text else "blank"
             sheet.note(key, "unsupported", f"{words}; wire in Load Dataset", text)
@@ -199,14 +154,14 @@ def _subsets(sheet: Sheet, chains: Sequence[_Chain], root: Path, file: str) -> t
     return tuple(found.values())
 
 
-def _subset(sheet: Sheet, chain: _Chain, folder: Path, root: Path, file: str) -> Subset:
+def _subset(sheet: Sheet, chain: Chain, folder: Path, root: Path, file: str) -> Subset:
     mine = chain[0]
-    values = {name: owner.values[name] if (owner := _owner(chain, name)) else sheet.text(name) for name in OF_FOLDERS}
+    values = {name: level.values[name] if (level := owner(chain, name)) else sheet.text(name) for name in OF_FOLDERS}
     repeats = values["num_repeats"] if values["num_repeats"] != "" else 1
     if not str(repeats).isdecimal() or int(repeats) < 1:
         raise KilnError(f"{file}: {mine.path}.num_repeats is {repeats!r}; write a whole number from 1.")
-    masks = str(mine.values.get("conditioning_data_dir") or "").strip()
-    mask_folder = _path(masks, root) if masks else None
+    masks, metadata = (str(mine.values.get(key) or "").strip() for key in ("conditioning_data_dir", "metadata_file"))
+    mask_folder = find_folder(masks, root) if masks else None
     if mask_folder and not mask_folder.is_dir():
         sheet.note(f"{mine.path}.conditioning_data_dir", "unsupported", "there is no such folder here", masks)
         mask_folder = None
@@ -214,25 +169,20 @@ def _subset(sheet: Sheet, chain: _Chain, folder: Path, root: Path, file: str) ->
         folder=folder,
         repeats=int(repeats),
         is_reg=as_flag(mine.values.get("is_reg")) is True,
-        caption_extension=_dotted(str(values["caption_extension"])) or read_extension(sheet),
+        caption_extension=dotted(str(values["caption_extension"])) or read_extension(sheet),
         class_tokens=str(values["class_tokens"]),
         caption_prefix=str(values["caption_prefix"]),
         caption_suffix=str(values["caption_suffix"]),
         mask_folder=mask_folder,
+        metadata_file=_path(metadata, root) if metadata else None,
     )
 
 
 def _words(key: str) -> tuple[str, str]:
     """Verdict and words for a key that only a folder of pictures has, or that nobody knows."""
-    if key == "metadata_file":
-        return "unsupported", "captions are read from files beside the pictures"
     if key in (*OF_FOLDERS, *OF_ONE_FOLDER):
         return "applied", "of these pictures"
     return "unsupported", "no setting of a dataset that is known here; is it spelled right?"
-
-
-def _owner(chain: _Chain, name: str) -> _Level | None:
-    return next((level for level in chain if not is_blank(level.values.get(name))), None)
 
 
 def _plain(value: Any) -> tuple[str, ...]:
@@ -240,21 +190,5 @@ def _plain(value: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(re.findall(r"[^\s,\[\]]+", str(value))))
 
 
-def _dotted(extension: str) -> str:
-    return extension if not extension or extension.startswith(".") else f".{extension}"
-
-
 def _path(text: str, root: Path) -> Path:
     return (root / Path(text).expanduser()).resolve()
-
-
-def _table(value: Any, name: str, file: str) -> Mapping[str, Any]:
-    if not isinstance(value, dict):
-        raise KilnError(f"{file}: {name} is {value!r}; write it as a table, [{name}].")
-    return value
-
-
-def _tables(value: Any, name: str, file: str) -> list[Mapping[str, Any]]:
-    if not isinstance(value, list):
-        raise KilnError(f"{file}: {name} is {value!r}; write tables, [[{name}]].")
-    return [_table(each, name, file) for each in value]

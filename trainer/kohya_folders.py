@@ -1,52 +1,17 @@
-"""Folders that a kohya file names, as a dataset, and a dataset as such folders."""
+"""A dataset as folders that a kohya file can name, and what of it they cannot tell."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ..dataset.errors import EmptyFolder
 from ..dataset.folder import MASK_SUFFIXES
-from ..dataset.images import IMAGE_EXTENSIONS
-from ..dataset.load import LoadOptions, folder_fingerprint, load_dataset
-from ..dataset.tags import looks_like_prose, parse_tags
-from ..dataset.values import Dataset, Problem, Record
-from .kohya_dataset import Subset
+from ..dataset.subsets import Subset, pictures_by_stem
+from ..dataset.tags import parse_tags
+from ..dataset.values import Dataset, Record
 
 ENDINGS = (".txt", ".caption")
-
-
-def load_subsets(
-    subsets: Sequence[Subset], progress: Callable[[int, int], None] | None = None
-) -> tuple[Dataset, tuple[Problem, ...]]:
-    """All subsets as one dataset, and the files with a problem. `progress(done, total)` counts subsets.
-
-    As sd-scripts does, only pictures directly in a folder are taken; a folder without any is a problem, not an error.
-    """
-    records: list[Record] = []
-    problems: list[Problem] = []
-    for done, subset in enumerate(subsets, 1):
-        endings = (subset.caption_extension,) if subset.caption_extension else ENDINGS
-        options = LoadOptions(caption_extensions=endings)
-        try:
-            found, wrong = load_dataset(subset.folder, options)
-        except EmptyFolder as error:
-            problems.append(Problem(path=subset.folder, what=str(error), mend="Put pictures there or leave it out"))
-            continue
-        masks = _masks(subset.mask_folder)
-        mine = [record for record in found if record.image.parent == subset.folder]
-        records += [_as_subset(record, subset, masks) for record in mine]
-        problems += [one for one in wrong if one.path == subset.folder or one.path.parent == subset.folder]
-        if progress:
-            progress(done, len(subsets))
-    return Dataset(records=tuple(records)), tuple(problems)
-
-
-def subsets_mark(subsets: Iterable[Subset]) -> str:
-    """Changes when a picture or caption in one of the folders does."""
-    return "\n".join(f"{subset} {folder_fingerprint(subset.folder)}" for subset in subsets)
 
 
 def subsets_of(dataset: Dataset) -> tuple[tuple[Subset, ...], tuple[str, ...]]:
@@ -62,7 +27,10 @@ def subsets_of(dataset: Dataset) -> tuple[tuple[Subset, ...], tuple[str, ...]]:
         if len(repeats) > 1:
             given = ", ".join(str(one) for one in sorted(repeats))
             notes.append(f"{folder}: pictures have {given} repeats; sd-scripts has one number a folder, {usual}")
-        used, there = {record.image for record in records}, set(_masks(folder if folder.is_dir() else None).values())
+        used, there = (
+            {record.image for record in records},
+            set(pictures_by_stem(folder if folder.is_dir() else None).values()),
+        )
         if left := {one for one in there - used if not one.stem.endswith(MASK_SUFFIXES)}:
             notes.append(f"{folder}: {len(left)} more pictures lie there, on which sd-scripts would train as well")
         subsets.append(
@@ -97,29 +65,6 @@ _LOST: tuple[tuple[Callable[[Record], bool], str], ...] = (
 def _counted(dataset: Dataset, check: Callable[[Record], bool], words: str) -> list[str]:
     count = sum(check(record) for record in dataset)
     return [f"{count} of {len(dataset)} pictures {words}"] if count else []
-
-
-def _as_subset(record: Record, subset: Subset, masks: dict[str, Path]) -> Record:
-    caption = record.caption or subset.class_tokens
-    added = " ".join(part for part in (subset.caption_prefix, caption, subset.caption_suffix) if part)
-    tags, prose = record.tags, record.prose
-    if added != record.caption:
-        is_prose = bool(prose) or (not record.tags and looks_like_prose(added))
-        tags, prose = ((), added) if is_prose else (parse_tags(added), "")
-    return dataclasses.replace(
-        record,
-        repeats=subset.repeats,
-        is_reg=subset.is_reg,
-        tags=tags,
-        prose=prose,
-        mask=masks.get(record.image.stem, record.mask),
-    )
-
-
-def _masks(folder: Path | None) -> dict[str, Path]:
-    """Pictures of a folder by their name without the ending."""
-    files = sorted(folder.iterdir()) if folder else []
-    return {file.stem: file for file in files if file.suffix.lower() in IMAGE_EXTENSIONS}
 
 
 def _mask_folder(records: Sequence[Record]) -> Path | None:

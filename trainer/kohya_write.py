@@ -6,13 +6,13 @@ Whatever does not come back the same is listed in the file as remarks, found by 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..dataset.toml_file import toml, write_toml
 from ..dataset.values import Dataset
 from .errors import KilnError
-from .kohya_dataset import Subset
 from .kohya_folders import subsets_of
 from .kohya_keys import ABSENT, ARGUMENT_NAMES, BLOCK_RANKS, BLOCK_WEIGHTS, DIRECT, LYCORIS
 from .kohya_network import ADAPTIVE
@@ -57,23 +57,6 @@ def write_config(recipe: Recipe, *, dataset_file: str = "", prompts_file: str = 
     return "\n".join([*head, "", *lines, ""])
 
 
-def write_dataset(subsets: Sequence[Subset], *, masked_loss: bool = False, notes: Iterable[str] = ()) -> str:
-    """The TOML for sd-scripts' `--dataset_config`: folders and repeats. All other settings stand in the config.
-
-    `masked_loss` lets pictures without a folder of masks be masked by their own alpha. `notes` become remarks.
-    """
-    lines = ["# Folders for sd-scripts, written by LoRA Kiln.", *(f"# {_one_line(note)}" for note in notes)]
-    # sd-scripts wants masks for all subsets of a dataset or for none.
-    for with_masks in (False, True):
-        mine = [subset for subset in subsets if (subset.mask_folder is not None) == with_masks]
-        if mine:
-            lines += ["", "[[datasets]]"]
-        for subset in mine:
-            rows = _subset(subset, masked_loss)
-            lines += ["", "[[datasets.subsets]]", *(f"{key} = {toml(value)}" for key, value in rows.items())]
-    return "\n".join([*lines, ""])
-
-
 def write_prompts(recipe: Recipe) -> str:
     """The text of sd-scripts' file of preview prompts, with steps (`--s`) and guidance (`--l`)."""
     saving = recipe.saving
@@ -92,7 +75,7 @@ def save_config(folder: Path, name: str, recipe: Recipe, dataset: Dataset | None
     texts: dict[Path, str] = {}
     dataset_file, prompts_file = folder / f"{name}_dataset.toml", folder / f"{name}_prompts.txt"
     if subsets:
-        texts[dataset_file] = write_dataset(subsets, masked_loss=recipe.loss.masked_loss, notes=notes)
+        texts[dataset_file] = write_toml(subsets, masked_loss=recipe.loss.masked_loss, notes=notes)
     if recipe.saving.sample_prompts:
         texts[prompts_file] = write_prompts(recipe)
     config_file = folder / f"{name}.toml"
@@ -136,19 +119,6 @@ def lost_settings(recipe: Recipe, settings: Mapping[str, Any]) -> dict[str, tupl
     return {
         name: pair for name, pair in found.items() if name not in _SPANS or parse_span(pair[0]) != parse_span(pair[1])
     }
-
-
-def toml(value: Any) -> str:
-    """A value as TOML writes it: text in double quotes with escapes, lists in brackets."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, int | float):
-        return repr(value)
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(toml(one) for one in value)}]"
-    named = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
-    escaped = (named.get(c) or (f"\\u{ord(c):04x}" if ord(c) < 32 or ord(c) == 127 else c) for c in str(value))
-    return f'"{"".join(escaped)}"'
 
 
 def _one_line(text: str) -> str:
@@ -283,17 +253,3 @@ def _every(name: str, text: str) -> dict[str, Any]:
     span = parse_span(text)
     count = round(span.amount)
     return {f"{name}_n_{span.unit}": count} if span.unit != "share" and count else {}
-
-
-def _subset(subset: Subset, masked_loss: bool) -> dict[str, Any]:
-    found: dict[str, Any] = {"image_dir": str(subset.folder), "num_repeats": subset.repeats}
-    if subset.is_reg:
-        found["is_reg"] = True
-    if subset.mask_folder:
-        found["conditioning_data_dir"] = str(subset.mask_folder)
-    elif masked_loss:
-        found["alpha_mask"] = True
-    for name in ("caption_extension", "class_tokens", "caption_prefix", "caption_suffix"):
-        if getattr(subset, name):
-            found[name] = getattr(subset, name)
-    return found

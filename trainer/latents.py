@@ -87,7 +87,7 @@ class LatentStore:
     def file(self, record: Record, view: View, flipped: bool) -> Path:
         """Where this view of the record is kept."""
         crop = record.crop.as_tuple() if record.crop else None
-        what = repr((identity(record.image), crop, view.crop, view.target, flipped, self._mark))
+        what = repr((identity(record.image), crop, record.background, view.crop, view.target, flipped, self._mark))
         name = hashlib.sha256(what.encode("utf-8", "surrogatepass")).hexdigest()
         return self._folder / name[:2] / f"{name}.safetensors"
 

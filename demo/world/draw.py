@@ -32,12 +32,17 @@ PixelBox = tuple[int, int, int, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drawing:
-    """A finished picture (RGB, square) with what is known of it. Boxes are left, top, right, bottom pixels."""
+    """A finished picture (RGB, square) with what is known of it. Boxes are left, top, right, bottom pixels.
+
+    Figure point (x, y) lies at `origin` + (x, y) * `unit`, in pixels.
+    """
 
     image: Image.Image
     tags: tuple[str, ...]
     figure_box: PixelBox
     head_box: PixelBox
+    unit: float
+    origin: Point
 
 
 def draw(figure: Figure, *, side: int = SIDE) -> Drawing:
@@ -61,6 +66,8 @@ def draw(figure: Figure, *, side: int = SIDE) -> Drawing:
             HEAD[0] + HEAD_RADII[0],
             HEAD[1] + HEAD_RADII[1],
         ),
+        unit=painter.unit,
+        origin=painter.origin,
     )
 
 

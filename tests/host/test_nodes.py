@@ -10,9 +10,23 @@ from demo.hosting import Host
 
 IDS = (
     "KilnLoadDataset",
+    "KilnImagesToDataset",
+    "KilnDatasetToImages",
+    "KilnMergeDatasets",
+    "KilnBalanceRepeats",
+    "KilnSaveDataset",
     "KilnAutoTag",
     "KilnPruneTags",
+    "KilnAlignTags",
+    "KilnEditTags",
+    "KilnSplitFigures",
     "KilnCropViews",
+    "KilnFigureModels",
+    "KilnRemoveDuplicates",
+    "KilnSelectImages",
+    "KilnDatasetReport",
+    "KilnSmallImages",
+    "KilnReplaceImages",
     "KilnControlNetStyleAugment",
     "KilnRecipe",
     "KilnTrainLoRA",
@@ -64,7 +78,15 @@ def test_the_wires_fit_each_other_and_cores_own_nodes(info: dict[str, Any]) -> N
     assert train == ["MODEL", "CLIP", "KILN_RUN", "LORA_MODEL", "LOSS_MAP", "IMAGE", "STRING"]
     assert kind("KilnSaveLoRA", "run") == kind("KilnEpochSweep", "run") == "KILN_RUN"
     assert kind("KilnTrainLoRA", "recipe") == info["KilnRecipe"]["output"][0] == "KILN_RECIPE"
-    for name in ("KilnAutoTag", "KilnPruneTags", "KilnCropViews", "KilnControlNetStyleAugment", "KilnTrainLoRA"):
+    for name in (
+        "KilnAutoTag",
+        "KilnPruneTags",
+        "KilnAlignTags",
+        "KilnEditTags",
+        "KilnCropViews",
+        "KilnControlNetStyleAugment",
+        "KilnTrainLoRA",
+    ):
         assert kind(name, "dataset") == info["KilnLoadDataset"]["output"][0] == "KILN_DATASET"
     assert kind("LoraModelLoader", "lora") == "LORA_MODEL"
     assert kind("LossGraphNode", "loss") == "LOSS_MAP"

@@ -11,7 +11,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from demo import bench, bench_measure, bench_parts, bench_peers, bench_results  # noqa: E402
+from demo import bench, bench_dataset, bench_measure, bench_parts, bench_peers, bench_results  # noqa: E402
 from demo.bench_results import CORE, DIFFUSERS, OURS  # noqa: E402
 from demo.family import UNET  # noqa: E402
 
@@ -179,3 +179,34 @@ def test_unknown_words_are_refused_with_the_known_ones(
     said = capsys.readouterr().err
     assert complaint in said
     assert "known are" in said
+
+
+LARGE_DATASET: dict[str, Any] = {
+    "side": 256,
+    "rounds": 3,
+    "seconds": {"1000": {"load": 0.1, "duplicates": 2.0}, "10000": {"load": 1.1, "duplicates": 30.0}},
+    "bytes": {"1000": {"the dataset": 2**20, "peak": 2**21}, "10000": {"the dataset": 2**23, "peak": 2**24}},
+}
+
+
+def test_a_large_dataset_is_compared_with_a_tenth_of_it(tmp_path: Path) -> None:
+    found = bench_dataset.ratios(LARGE_DATASET)
+    assert found["dataset_load_10k_vs_1k"] == pytest.approx(11.0)
+    assert found["dataset_load_s_10k"] == pytest.approx(1.1)
+    assert found["dataset_peak_bytes_a_picture"] == pytest.approx(2**24 / 10_000, abs=0.01)
+    assert [line.split()[0] for line in bench_results.missed(found)] == ["dataset_duplicates_10k_vs_1k"]
+    bench_dataset.write(LARGE_DATASET, tmp_path, "2 cores")
+    page = (tmp_path / "dataset.md").read_text()
+    assert "| duplicates | 2.000 s | 30.000 s | 15.0 |" in page
+    assert "| memory: peak | 2.0 MiB | 16.0 MiB | 8.0 |" in page
+    assert json.loads((tmp_path / "dataset.json").read_text())["seconds"] == LARGE_DATASET["seconds"]
+
+
+def test_every_step_of_the_large_dataset_is_taken(tmp_path: Path) -> None:
+    bench_dataset.write_pictures(tmp_path / "part 0", 0, count=bench_dataset.COPY_EVERY)
+    found = bench_dataset.steps(tmp_path)
+    assert found["pictures"] == bench_dataset.COPY_EVERY
+    assert set(found["seconds"]) == {
+        "load", "fingerprint", "names", "select", "buckets", "duplicates", "report",
+    }  # fmt: skip
+    assert all(seconds > 0 for seconds in found["seconds"].values())

@@ -61,7 +61,7 @@ def test_variants_are_captioned_with_the_trigger_first_and_the_style_next(datase
     first, bare = result.records[2], result.records[6]
     assert first.tags == ("kiln", "sketch", "monochrome", "1girl")
     assert bare.tags == ("sketch", "monochrome")
-    assert first.origin == ("loaded", "style:sketch, monochrome seed 7")
+    assert first.origin == ("loaded", "style:sketch, monochrome seed 7 of a.png")
     assert (first.size, first.crop, first.repeats) == ((192, 64), None, 1)
     with Image.open(first.image) as image:
         assert image.size == first.size

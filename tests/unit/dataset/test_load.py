@@ -6,8 +6,9 @@ import os
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import Image, features
 
+from lora_kiln.dataset.content import SAMPLE, content_mark
 from lora_kiln.dataset.errors import BadImage, DatasetError, EmptyFolder
 from lora_kiln.dataset.images import open_alpha, open_image, open_mask, read_size, save_derived
 from lora_kiln.dataset.load import LoadOptions, folder_fingerprint, load_dataset
@@ -119,13 +120,19 @@ def test_a_bomb_is_refused_by_its_header(tmp_path: Path) -> None:
 def test_captions_with_another_ending_are_not_lost_silently(tmp_path: Path) -> None:
     for name in ("a", "b"):
         picture(tmp_path / f"{name}.png")
-        (tmp_path / f"{name}.json").write_text("{}")
+        (tmp_path / f"{name}.wd14").write_text("1girl")
     picture(tmp_path / "c.png", caption="1girl")
+    picture(tmp_path / "d.png")
+    (tmp_path / "d.json").write_text('{"width": 3}')
     (tmp_path / "lonely.txt").write_text("1girl")
+    (tmp_path / "notes.md").write_text("of no use")
     dataset, problems = load_dataset(tmp_path)
-    assert len(dataset) == 3
-    assert "2 pictures have no .txt or .caption caption, but a .json file" in str(problems[0])
-    assert problems[1].path.name == "lonely.txt"
+    assert len(dataset) == 4
+    assert "no tags and no caption in it, only: width" in str(problems[0])
+    assert "2 pictures have no .txt or .caption or .json or .jsonl caption, but a .wd14 file" in str(problems[1])
+    assert problems[2].path.name == "lonely.txt"
+    assert "passed over: .md 1" in str(problems[3])
+    assert [problem.minor for problem in problems] == [False, False, False, True]
 
 
 def test_caption_endings_encodings_and_kinds(tmp_path: Path) -> None:
@@ -138,6 +145,8 @@ def test_caption_endings_encodings_and_kinds(tmp_path: Path) -> None:
     dataset, problems = load_dataset(tmp_path)
     assert [record.caption for record in dataset] == ["long hair", "A girl stands in the rain.", ""]
     assert dataset.records[1].prose
+    (tmp_path / "c.txt").write_bytes("\ufefflong hair, hat".encode("utf-16-le"))
+    assert load_dataset(tmp_path)[0].records[2].tags == ("long hair", "hat")
     assert problems[0].path.name == "c.txt"
     tags = load_dataset(tmp_path, LoadOptions(captions="tags", caption_extensions=("caption",)))[0]
     assert tags.records[1].tags == ("A girl stands in the rain.",)
@@ -155,17 +164,100 @@ def test_masks_and_files_that_are_not_read(tmp_path: Path) -> None:
     assert [problem.path.name for problem in problems] == ["b.psd"]
 
 
-def test_the_fingerprint_follows_the_folder(tmp_path: Path) -> None:
-    path = picture(tmp_path / "a.png", caption="1girl")
-    before = folder_fingerprint(tmp_path)
-    assert folder_fingerprint(tmp_path) == before
-    path.with_suffix(".txt").write_text("1girl, hat")
-    edited = folder_fingerprint(tmp_path)
-    picture(tmp_path / "b.png")
-    assert (
-        len({before, edited, folder_fingerprint(tmp_path), folder_fingerprint(tmp_path, LoadOptions(repeats=2))}) == 4
-    )
-    assert folder_fingerprint(tmp_path / "nowhere").startswith("not there")
+def test_the_fingerprint_follows_the_content_of_the_folder(tmp_path: Path) -> None:
+    path = picture(tmp_path / "set" / "a.png", caption="1girl, hat")
+    marks = [folder_fingerprint(tmp_path / "set")]
+    for file in (path, path.with_suffix(".txt")):
+        file.write_bytes(file.read_bytes())
+        os.utime(file, (1, 1))
+    assert folder_fingerprint(tmp_path / "set") == marks[0]
+    path.with_suffix(".txt").write_text("1girl, cat")
+    marks.append(folder_fingerprint(tmp_path / "set"))
+    picture(path, color="blue")
+    marks.append(folder_fingerprint(tmp_path / "set"))
+    path.rename(path.with_name("b.png"))
+    marks.append(folder_fingerprint(tmp_path / "set"))
+    marks.append(folder_fingerprint(tmp_path / "set", LoadOptions(repeats=2)))
+    marks.append(folder_fingerprint(tmp_path / "nowhere"))
+    assert len(set(marks)) == 6
+    assert marks[-1].startswith("not there")
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg", "webp", "bmp"])
+def test_a_changed_pixel_in_a_large_picture_changes_the_mark(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"a.{ending}"
+    noise = Image.effect_noise((400, 400), 90).convert("RGB")
+    noise.save(path)
+    assert path.stat().st_size > 2 * SAMPLE
+    first = content_mark(path)
+    os.utime(path, (1, 1))
+    assert content_mark(path) == first
+    noise.paste("red", (200, 200, 216, 216))
+    noise.save(path)
+    assert content_mark(path) != first
+
+
+def test_quality_folders_and_folders_of_a_number_alone(tmp_path: Path) -> None:
+    for name in ("4", "8", "high quality", "Low", "0", "2024", "20240131_party", "9_kierose/16"):
+        picture(tmp_path / "cafe" / name / "a.png", caption="x")
+    dataset, problems = load_dataset(tmp_path / "cafe")
+    rows = {record.image.parent.relative_to(tmp_path).as_posix(): (record.group, record.repeats) for record in dataset}
+    assert rows == {
+        "cafe/4": ("cafe", 4),
+        "cafe/8": ("cafe", 8),
+        "cafe/high quality": ("cafe", 16),
+        "cafe/Low": ("cafe", 4),
+        "cafe/2024": ("2024", 1),
+        "cafe/20240131_party": ("20240131_party", 1),
+        "cafe/9_kierose/16": ("kierose", 16),
+    }
+    assert [(problem.path.name, problem.minor) for problem in problems] == [("0", True)]
+    assert "0 repeats leave out its 1 pictures" in str(problems[0])
+    plain = load_dataset(tmp_path / "cafe", LoadOptions(quality_repeats=""))[0]
+    assert {record.group for record in plain if record.repeats == 1} >= {"high quality", "Low"}
+    assert {record.repeats for record in load_dataset(tmp_path / "cafe", LoadOptions(repeats=2))[0]} == {2}
+
+
+def test_transparency_is_shown_over_the_chosen_colour(tmp_path: Path) -> None:
+    Image.new("RGBA", (8, 8), (255, 0, 0, 0)).save(tmp_path / "a.png")
+    [record] = load_dataset(tmp_path, LoadOptions(background="#0a141e"))[0]
+    assert record.background == (10, 20, 30)
+    assert open_image(record).getpixel((0, 0)) == (10, 20, 30)
+    with pytest.raises(ValueError, match="background is 'blau'"):
+        LoadOptions(background="blau")
+
+
+@pytest.mark.parametrize("name", ["a.webp", "a.avif", "a.bmp", "a.gif", "a.tif", "a.jfif", "a.tga"])
+def test_other_formats_load(tmp_path: Path, name: str) -> None:
+    if name.endswith("avif") and not features.check("avif"):
+        pytest.skip("this Pillow has no AVIF")
+    Image.new("RGB", (12, 8), "red").save(tmp_path / name, format="JPEG" if name.endswith("jfif") else None)
+    [record] = load_dataset(tmp_path)[0]
+    assert record.size == (12, 8)
+    assert open_image(record).getpixel((3, 3))[0] > 240
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes in folders")
+def test_links_and_pipes_are_named_and_waited_for_by_nobody(tmp_path: Path) -> None:
+    picture(tmp_path / "set" / "a.png")
+    picture(tmp_path / "else" / "b.png")
+    os.mkfifo(tmp_path / "set" / "pipe.png")
+    (tmp_path / "set" / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    (tmp_path / "set" / "linked").symlink_to(tmp_path / "else")
+    (tmp_path / "set" / "round.png").symlink_to(tmp_path / "set" / "round.png")
+    dataset, problems = load_dataset(tmp_path / "set")
+    assert [record.image.name for record in dataset] == ["a.png"]
+    assert {problem.path.name for problem in problems} == {"pipe.png", "gone.png", "linked", "round.png"}
+    assert len(folder_fingerprint(tmp_path / "set")) == 64
+
+
+def test_progress_counts_to_the_end(tmp_path: Path) -> None:
+    for number in range(30):
+        picture(tmp_path / f"{number}.png", (8, 8))
+    seen: list[tuple[int, int]] = []
+    load_dataset(tmp_path, progress=lambda done, total: seen.append((done, total)))
+    assert seen[-1] == (30, 30)
+    assert seen == sorted(seen)
 
 
 def test_exif_alpha_crop_and_16_bits(tmp_path: Path) -> None:
@@ -229,6 +321,8 @@ def test_a_datasets_fingerprint(tmp_path: Path) -> None:
     plain = Record(image=picture(tmp_path / "a.png"), size=(40, 60))
     first = Dataset(records=(plain,)).fingerprint()
     os.utime(plain.image, (1, 1))
+    assert Dataset(records=(plain,)).fingerprint() == first
+    picture(plain.image, color="blue")
     assert Dataset(records=(plain,)).fingerprint() != first
     plain.image.unlink()
     with pytest.raises(DatasetError, match=r"a\.png"):

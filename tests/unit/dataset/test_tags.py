@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import random
 from pathlib import Path
 
 import pytest
@@ -9,17 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lora_kiln.dataset.garments import OUTFIT
-from lora_kiln.dataset.implied import drop_implied
-from lora_kiln.dataset.prune import GROUPS, PURPOSES, PruneRules, lint_trigger, prune_tags, suggest
-from lora_kiln.dataset.tags import clean_tag, compile_globs, join_tags, looks_like_prose, matches_any, parse_tags
-from lora_kiln.dataset.values import Dataset, Record
-
-CAFE = (
-    r"1girl, manhattan cafe \(umamusume\), solo, horse ears, animal ears, long hair, yellow shirt, black hair, cup, "
-    "hair between eyes, skirt, shirt, ahoge, looking at viewer, holding, yellow eyes, frilled shirt collar, "
-    "white background, holding cup, disposable cup, horse girl, bangs, simple background, long sleeves, closed mouth, "
-    "frills, multicolored hair, green skirt, very long hair"
+from lora_kiln.dataset.implied import drop_implied, parse_implications
+from lora_kiln.dataset.lint import lint_trigger
+from lora_kiln.dataset.prune import GROUPS, PURPOSES, PruneRules, prune_tags, suggest
+from lora_kiln.dataset.tags import (
+    clean_tag,
+    compile_globs,
+    compile_patterns,
+    join_tags,
+    looks_like_prose,
+    matches_any,
+    parse_tags,
 )
+from lora_kiln.dataset.values import Dataset, Record
 
 
 def dataset(*captions: str, **changes: object) -> Dataset:
@@ -123,21 +127,132 @@ def test_implied_tags_go_and_denials_stay() -> None:
     assert drop_implied(("black skirt", "skirt"), keep=("skirt",)) == ("black skirt", "skirt")
 
 
-def test_the_manhattan_cafe_article() -> None:
-    """The article's list, but for `1girl` and `solo`, which its author took away by hand."""
-    pruned, _ = prune_tags(dataset(CAFE), PruneRules(trigger=r"manhattan_cafe_\(umamusume\)"))
-    article = (
-        r"manhattan cafe \(umamusume\), yellow shirt, looking at viewer, frilled shirt collar, white background, "
-        "holding cup, disposable cup, long sleeves, closed mouth, green skirt"
-    )
-    (record,) = pruned
-    assert tuple(tag for tag in record.tags if tag not in ("1girl", "solo")) == parse_tags(article)
-    assert set(record.pruned) == set(
-        parse_tags(
-            "horse ears, animal ears, long hair, black hair, hair between eyes, ahoge, yellow eyes, horse girl, bangs, "
-            "multicolored hair, very long hair"
+# The four expressions that people hand on, and what is known of them.
+REGEXES = (
+    r"[a-zA-Z\s\-]+hair[a-zA-Z\s\-]*", r"[a-zA-Z\s\-]+eyes[a-zA-Z\s\-]*", r"[a-zA-Z\s\-]+ears[a-zA-Z\s\-]*",
+    r"[a-zA-Z\s\-]*bangs",
+)  # fmt: skip
+WRONG_HITS = ("chair", "bears", "gears", "holding hair", "closed eyes", "covering own eyes", "alternate hairstyle")
+MISSES = (
+    "ahoge", "twintails", "ponytail", "braid", "sidelocks", "hime cut", "heterochromia", "slit pupils", "horns",
+    "symbol-shaped pupils", "demon horns", "tail", "cat tail", "wings", "black wings", "halo", "mole", "mole under eye",
+    "fang", "fangs", "dark skin", "small breasts", "large breasts", "medium breasts", "flat chest",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("tag", WRONG_HITS)
+def test_what_the_usual_expressions_hit_wrongly_stays(tag: str) -> None:
+    assert matches_any(tag, compile_patterns(REGEXES))
+    (record,) = prune_tags(dataset(f"1girl, {tag}"), PruneRules(trigger="kierose"))[0]
+    assert record.tags == ("kierose", "1girl", tag)
+
+
+@pytest.mark.parametrize("tag", MISSES)
+def test_what_the_usual_expressions_miss_goes(tag: str) -> None:
+    assert not matches_any(tag, compile_patterns(REGEXES))
+    (record,) = prune_tags(dataset(f"1girl, {tag}"), PruneRules(trigger="kierose"))[0]
+    assert record.tags == ("kierose", "1girl")
+    assert record.pruned == (tag,)
+
+
+@pytest.mark.parametrize(
+    ("rule", "tag"),
+    [("hat", "hat ribbon"), ("tie", "hair tie"), ("ass", "glasses"), ("hair", "chair"), ("ears", "bears")],
+)
+def test_a_rule_takes_no_part_of_a_tag(rule: str, tag: str) -> None:
+    (record,) = prune_tags(dataset(f"1girl, {tag}"), PruneRules(purpose="style", patterns=(rule,)))[0]
+    assert record.tags == ("1girl", tag)
+    assert not matches_any(tag, compile_globs([rule]))
+    assert drop_implied((rule, tag)) == ((tag,) if tag.endswith(f" {rule}") else (rule, tag))
+
+
+def test_implications_of_the_users_own() -> None:
+    written = '{"holding mug": "cup", "* dress": ["dress", "outfit"], "cup": ["thing"], "a": "b", "b": "a"}'
+    more = parse_implications(written)
+    tags = ("holding mug", "cup", "thing", "black_dress", "outfit", "dresser")
+    # As far as they lead: a mug is a cup, a cup is a thing.
+    assert drop_implied(tags, more=more) == ("holding mug", "black_dress", "dresser")
+    assert drop_implied(("cup", "thing"), keep=("thing",), more=more) == ("cup", "thing")
+    assert drop_implied(("a",), more=more) == ("a",)
+    booru = '[{"antecedent_name": "holding_mug", "consequent_name": "holding_cup", "status": "active"}]'
+    assert drop_implied(("holding mug", "holding cup"), more=parse_implications(booru)) == ("holding mug",)
+    assert parse_implications("  ") == ()
+    rules = PruneRules(purpose="style", implications=written)
+    assert prune_tags(dataset("black dress, outfit"), rules)[0].records[0].tags == ("black dress",)
+    for wrong in ("{", "3", '{"a": 3}', '{"a": [3]}', '{"": "a"}', '[{"a": "b"}]', '["a"]'):
+        with pytest.raises(ValueError, match="implications is not a JSON object of tags"):
+            PruneRules(implications=wrong)
+
+
+def test_a_trigger_for_each_outfit() -> None:
+    armour, dress, plain = (dataset("1girl, solo, black gloves, red hair").records[0] for _ in range(3))
+    data = Dataset(
+        records=(
+            dataclasses.replace(armour, group="9_Armour red"),
+            dataclasses.replace(dress, group="5_dress"),
+            dataclasses.replace(plain, group="3_other"),
         )
     )
+    rules = PruneRules(
+        trigger="kierose", class_tag="1girl", outfit="where a group has a trigger",
+        group_triggers=("9_armour*: kr_armour", "5_dress: kr-dress", "gone: x9y"),
+    )  # fmt: skip
+    result, report = prune_tags(data, rules)
+    assert [record.tags for record in result] == [
+        ("kierose", "kr armour", "1girl", "solo"),
+        ("kierose", "kr-dress", "1girl", "solo"),
+        ("kierose", "1girl", "solo", "black gloves"),
+    ]
+    assert result.records[0].pruned == ("black gloves", "red hair")
+    assert "no group is called 'gone'" in report
+    # Again, with nothing left to do.
+    assert prune_tags(result, rules)[0] == result
+    with pytest.raises(ValueError, match=r"group_triggers has the line 'armour'; write group: word"):
+        PruneRules(group_triggers=("armour",))
+
+
+def test_a_colour_that_is_not_her_own_stays() -> None:
+    data = dataset(
+        "1girl, dark green hair, long hair, red eyes", "1girl, blonde hair, red eyes, blue skin", "1girl, green hair"
+    )
+    rules = PruneRules(trigger="kierose", own=("green_hair", "red eyes"))
+    assert [record.caption for record in prune_tags(data, rules)[0]] == [
+        "kierose, 1girl",
+        # Nothing is said of her skin: any colour of it is hers.
+        "kierose, 1girl, blonde hair",
+        "kierose, 1girl",
+    ]
+    auto = PruneRules(trigger="kierose", own=("auto",))
+    assert prune_tags(data, auto)[0].records[1].caption == "kierose, 1girl, blonde hair"
+    # What is said counts more than what is counted.
+    mixed = PruneRules(trigger="kierose", own=("auto", "blonde hair"))
+    assert prune_tags(data, mixed)[0].records[0].caption == "kierose, 1girl, dark green hair"
+    with pytest.raises(ValueError, match=r"own has 'long hair', which gives no part of the body a colour"):
+        PruneRules(own=("long hair",))
+
+
+def test_underscores_when_asked_for() -> None:
+    rules = PruneRules(trigger="kie rose", purpose="style", underscores=True)
+    data = dataset(r"long hair, ^_^, cafe \(cat\)")
+    (record,) = prune_tags(data, rules)[0]
+    assert record.tags == ("kie_rose", "long_hair", "^_^", "cafe_(cat)")
+    assert parse_tags(record.caption) == ("kie rose", "long hair", "^_^", "cafe (cat)")
+
+
+@given(
+    st.lists(
+        st.sampled_from([*MISSES, *WRONG_HITS, "1girl", "green hair", "black skirt", "skirt", "solo"]), max_size=12
+    )
+)
+def test_pruning_loses_nothing_and_doing_it_again_changes_nothing(tags: list[str]) -> None:
+    before = dataset(", ".join(tags))
+    rules = PruneRules(trigger="kierose", class_tag="1girl")
+    after, _ = prune_tags(before, rules)
+    (old,), (new,) = before.records, after.records
+    gone = set(old.tags) - set(new.tags) - set(new.pruned)
+    assert gone <= {"skirt", "tail", "horns", "wings", "ponytail"}
+    assert all(any(tag.endswith(f" {each}") for tag in old.tags) for each in gone)
+    assert prune_tags(after, rules)[0] == after
 
 
 def test_trigger_first_class_second_and_remembered() -> None:
@@ -207,3 +322,27 @@ def test_suggestions_leave_scene_and_pose_out() -> None:
 )
 def test_hand_written_lists(entry: str, tag: str, hit: bool) -> None:
     assert matches_any(tag, compile_globs([entry])) is hit
+
+
+PIECES = (
+    "1girl", "long_hair", r"\(", ")", ",", "，", "、", "\n", "\r\n", " ", "\t", "\u3000", "\x00", "\ufeff", "_", "^_^",
+    ">_<", ":d", "...", "../..", "/etc", "C:\\", "\U0001f483\U0001f3fd", "\U0001f469\u200d\U0001f467", "é", "e\u0301",
+    "ß", "İ", "ﬁ", "\u202e", "\udc80", "日本", "*", "[", "?", "(((", "holding", "no ", "hair", "x" * 255, "\u200b",
+)  # fmt: skip
+
+
+def test_five_thousand_captions_of_anything() -> None:
+    chance = random.Random(4)
+    texts = ["".join(chance.choices(PIECES, k=chance.randint(0, 8))) for _ in range(5000)]
+    before = Dataset(
+        records=tuple(
+            Record(image=Path(f"/p/{i}.png").absolute(), size=(8, 8), tags=parse_tags(text))
+            for i, text in enumerate(texts)
+        )
+    )
+    after, report = prune_tags(before, PruneRules(trigger="kierose", class_tag="1girl", own=("auto",)))
+    assert "5000 pictures" in report
+    for text, record in zip(texts, after, strict=True):
+        assert record.tags[:2] == ("kierose", "1girl")
+        assert parse_tags(record.caption) == record.tags
+        assert isinstance(looks_like_prose(text), bool)

@@ -12,11 +12,13 @@ from PIL import Image, ImageDraw
 
 from demo.world.draw import draw
 from demo.world.figure import random_figure
-from lora_kiln.dataset.figure import Figure, find_figure, label_parts
+from lora_kiln.dataset.figure import Figure, find_figure
+from lora_kiln.dataset.framing import VIEWS
 from lora_kiln.dataset.images import open_image
-from lora_kiln.dataset.sheets import crop_sheet
+from lora_kiln.dataset.masks import label_parts
+from lora_kiln.dataset.sheets import crop_sheets
 from lora_kiln.dataset.values import Box, Dataset, Record
-from lora_kiln.dataset.views import VIEWS, ViewOptions, crop_record, crop_views, view_tags
+from lora_kiln.dataset.views import ViewOptions, crop_record, crop_views, view_tags
 
 SMALL = ViewOptions(minimum_size=16)
 PLAIN = ("white background", "blue background", "pink background")
@@ -80,10 +82,34 @@ def test_heads_and_bodies_of_the_miniature_world() -> None:
     assert np.quantile(chins, 0.9) < 0.4
 
 
+def test_close_views_on_white_paper_are_no_scenery_and_scenery_is() -> None:
+    rng = random.Random(11)
+    paper, scenes = [], []
+    for _ in range(60):
+        figure = replace(
+            random_figure(rng, strange=0.3), style="sketch", framing=rng.choice(("portrait", "upper body"))
+        )
+        paper.append(find_figure(draw(replace(figure, background="white background")).image))
+        scene = rng.choice(("forest", "beach", "indoors"))
+        scenes.append(find_figure(draw(replace(figure, background=scene)).image))
+    assert sum(isinstance(found, str) for found in paper) <= 2
+    assert sum(isinstance(found, str) for found in scenes) >= 58
+
+
+def test_a_tag_of_a_plain_background_is_believed(tmp_path: Path) -> None:
+    image, _ = tall(6.0, background="skyblue", hair="tails")
+    close = image.crop((175, 20, 305, 200))
+    close.save(tmp_path / "a.png")
+    bare = Record(image=tmp_path / "a.png", size=close.size, tags=("1girl", "portrait"))
+    assert crop_record(bare, SMALL).why == "its background is not plain"
+    tagged = replace(bare, tags=("1girl", "portrait", "blue background"))
+    assert crop_record(tagged, SMALL).why != "its background is not plain"
+
+
 def test_views_of_a_tall_figure_end_where_they_should(tmp_path: Path) -> None:
     image, chin = tall(6.5)
     image.save(tmp_path / "front.png")
-    options = replace(SMALL, full_body=True, lower_body=True, padding=0.0)
+    options = replace(SMALL, full_body=True, lower_body=True, bangs=True, chest=True, waist=True, padding=0.0)
     record = Record(image=tmp_path / "front.png", size=image.size, tags=("kierose", "standing", "full body"), repeats=9)
     crops = {crop.origin[-1]: crop for crop in crop_record(record, options).crops}
     assert set(crops) == {f"crop:{name.replace('_', ' ')} of front.png" for name in VIEWS}
@@ -225,10 +251,10 @@ def test_the_sheet_shows_the_boxes(tmp_path: Path) -> None:
     image, _ = tall(6.0)
     image.save(tmp_path / "名前.png")
     _, _, done = crop_views(Dataset(records=(Record(image=tmp_path / "名前.png", size=image.size),)), SMALL)
-    sheet = crop_sheet(done)
+    [sheet] = crop_sheets(done)
     assert sheet.mode == "RGB"
     assert (np.asarray(sheet) == (0xD9, 0x48, 0x48)).all(axis=-1).sum() > 200
-    assert crop_sheet(()).size[0] > 0
+    assert crop_sheets(())[0].size[0] > 0
 
 
 def test_label_parts() -> None:

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from lora_kiln.dataset.subsets import Subset, load_subsets, subsets_mark
 from lora_kiln.trainer.errors import KilnError
 from lora_kiln.trainer.kohya import Reading, read_config
-from lora_kiln.trainer.kohya_dataset import Subset
-from lora_kiln.trainer.kohya_folders import load_subsets, subsets_mark, subsets_of
+from lora_kiln.trainer.kohya_folders import subsets_of
 
 TOML = """
 [general]
@@ -88,7 +88,7 @@ def test_the_lowest_table_that_says_a_setting_counts_and_training_comes_first(fo
     assert (recipe.optimizer.unet_lr, recipe.amount.max_train_steps, recipe.buckets.enable_bucket) == (1e-4, 0, False)
     assert reading.subsets == (
         Subset(folder=folders / "hoge", repeats=3, caption_extension=".txt", class_tokens="hoge girl"),
-        Subset(folder=folders / "hoge" / "inner", caption_extension=".txt"),
+        Subset(folder=folders / "hoge" / "inner", caption_extension=".txt", metadata_file=folders / "x.json"),
         Subset(folder=folders / "reg", is_reg=True, caption_extension=".txt", class_tokens="human"),
     )
 
@@ -108,7 +108,7 @@ def test_the_lowest_table_that_says_a_setting_counts_and_training_comes_first(fo
         ("datasets[1].subsets[3].flip_aug", "unsupported", "datasets[1].subsets[2] has none"),
         ("datasets[1].subsets[3].image_dir", "unsupported", "no such folder"),
         ("datasets[1].subsets[2].num_repeats", "applied", ""),
-        ("datasets[2].subsets[1].metadata_file", "unsupported", "files beside the pictures"),
+        ("datasets[2].subsets[1].metadata_file", "applied", "of these pictures"),
     ],
 )
 def test_every_key_of_a_dataset_has_its_line(folders: Path, key: str, verdict: str, said: str) -> None:
@@ -206,10 +206,10 @@ def test_a_folder_without_pictures_is_a_problem_and_the_others_load(tmp_path: Pa
     picture(tmp_path / "full" / "a.png")
     seen: list[tuple[int, int]] = []
     subsets = [Subset(folder=tmp_path / "empty"), Subset(folder=tmp_path / "full")]
-    dataset, problems = load_subsets(subsets, lambda done, total: seen.append((done, total)))
+    dataset, problems = load_subsets(subsets, None, lambda done, total: seen.append((done, total)))
     assert len(dataset) == 1
     assert [problem.path for problem in problems] == [tmp_path / "empty"]
-    assert seen[-1] == (2, 2)
+    assert seen[-1] == (200, 200)
 
 
 def test_a_new_caption_changes_the_mark(tmp_path: Path) -> None:

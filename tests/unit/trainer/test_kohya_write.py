@@ -12,12 +12,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from lora_kiln.dataset.subsets import Subset
+from lora_kiln.dataset.toml_file import toml, write_toml
 from lora_kiln.dataset.values import Dataset, Record
 from lora_kiln.trainer import groups
 from lora_kiln.trainer.errors import KilnError
 from lora_kiln.trainer.kohya import read_config, tomllib
-from lora_kiln.trainer.kohya_dataset import Subset
-from lora_kiln.trainer.kohya_write import config_settings, save_config, toml, write_config, write_dataset, write_prompts
+from lora_kiln.trainer.kohya_write import config_settings, save_config, write_config, write_prompts
 from lora_kiln.trainer.presets import PRESETS
 from lora_kiln.trainer.recipe import Recipe
 
@@ -193,11 +194,11 @@ def test_folders_come_back_as_they_were(tmp_path: Path) -> None:
         Subset(folder=tmp_path / 'q"uote', caption_prefix="best,", mask_folder=tmp_path / "masks"),
         Subset(folder=tmp_path / "reg", is_reg=True, caption_suffix=", girl"),
     )
-    text = write_dataset(subsets, notes=["a\nnote"])
+    text = write_toml(subsets, notes=["a\nnote"])
     assert "# a note" in text
     (tmp_path / "d.toml").write_text(text, encoding="utf-8")
     assert set(read_config(tmp_path / "d.toml").subsets) == set(subsets)
-    masked = tomllib.loads(write_dataset(subsets, masked_loss=True))["datasets"]
+    masked = tomllib.loads(write_toml(subsets, masked_loss=True))["datasets"]
     assert [[("alpha_mask" in one) for one in dataset["subsets"]] for dataset in masked] == [[True, True], [False]]
 
 

@@ -169,8 +169,10 @@ def test_whatever_changes_a_latent_has_a_file_of_its_own(record: Callable[..., R
         "larger": store.file(one, centred(one, (128, 128)), False),
         "cropped": store.file(dataclasses.replace(one, crop=Box(left=0, top=0, right=64, bottom=64)), view, False),
         "another autoencoder": store_in(tmp_path, "other")[0].file(one, view, False),
-        "another picture": store.file(record(name="b"), view, False),
+        "another picture": store.file(record(96, 65, name="b"), view, False),
+        "another background": store.file(dataclasses.replace(one, background=(0, 0, 0)), view, False),
     }
+    assert store.file(record(name="copy"), view, False) == files["plain"]
     one.image.write_bytes(one.image.read_bytes() + b"edited")
     files["edited"] = store.file(one, view, False)
     assert len(set(files.values())) == len(files)

@@ -1,0 +1,117 @@
+"""Where the host keeps datasets, and which paths a workflow may name."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import folder_paths
+from comfy.cli_args import args
+
+from .paths import input_folder
+
+DATASETS = "kiln_datasets"
+"""The name to use in extra_model_paths.yaml for further folders of datasets."""
+
+_DEPTH = 3
+"""Folders below a root that are listed; deeper ones are given as a path."""
+
+
+def saved_folder() -> Path:
+    """Where *Save Dataset* writes."""
+    return Path(folder_paths.get_output_directory()) / "kiln" / "datasets"
+
+
+def dataset_choices() -> list[str]:
+    """Folders and dataset files that the host has: by their names below the first root that has one of the name."""
+    found: dict[str, Path] = {}
+    for root in _dataset_roots():
+        for path in _listed(root, _DEPTH):
+            name = path.relative_to(root).as_posix()
+            found.setdefault(name if name not in found else str(path), path)
+    return list(found)
+
+
+def dataset_path(choice: str, path: str = "") -> Path:
+    """What a user names: by its path or, without one, by a choice of `dataset_choices`.
+
+    A path that is not absolute is looked for in the host's input folder. Raises ValueError when nothing is named, and
+    when the server may not read there.
+    """
+    text = (path or "").strip().strip("\"'") or (choice or "").strip().strip("\"'")
+    if not text:
+        raise ValueError(
+            f"folder is empty; give the folder of the pictures: a name below {input_folder()}{os.sep}, or a path"
+        )
+    if "\0" in text:
+        raise ValueError(f"{text!r} is no path; take the character 0 out")
+    named = Path(text).expanduser()
+    places = [root / named for root in _dataset_roots()] if not named.is_absolute() else [named]
+    return check_path(next((place for place in places if place.exists()), places[0]))
+
+
+def check_path(path: Path) -> Path:
+    """The path, if a workflow may have it read: any on a server for this machine alone, else only the host's own.
+
+    Raises ValueError, which names the settings that decide.
+    """
+    real = path.resolve()
+    if only_loopback(args.listen) or any(real == root or root in real.parents for root in _open_roots()):
+        return path
+    raise ValueError(
+        f"{path} is not read: the server listens to other machines (--listen {args.listen}), so only its own folders "
+        f"are open to workflows. Put the pictures below {input_folder()}, or let the server's owner add the folder as "
+        f"{DATASETS} in extra_model_paths.yaml, or start without --listen"
+    )
+
+
+def only_loopback(listen: str | None) -> bool:
+    """Whether a server with this `--listen` is reached from its own machine alone."""
+    addresses = [each.strip().strip("[]") for each in (listen or "").split(",")]
+    return all(_is_loopback(address) for address in addresses)
+
+
+def _is_loopback(address: str) -> bool:
+    if address.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:  # a host name, or nothing, which means every address
+        return False
+
+
+def _registered() -> list[Path]:
+    known = folder_paths.folder_names_and_paths
+    return [Path(folder) for folder in known.get(DATASETS, ((), ()))[0]]
+
+
+def _dataset_roots() -> list[Path]:
+    """Folders whose folders are offered."""
+    return list(dict.fromkeys([input_folder(), saved_folder(), *_registered()]))
+
+
+def _open_roots() -> list[Path]:
+    """Folders that every workflow may read: the host's own, which its pages show anyway, and what its owner added."""
+    own = [folder_paths.get_output_directory(), folder_paths.get_temp_directory()]
+    return [root.resolve() for root in (*_dataset_roots(), *map(Path, own))]
+
+
+def _listed(folder: Path, depth: int) -> Iterator[Path]:
+    """Folders and TOML files below a folder, each folder before what is in it; hidden and linked ones are left out."""
+    try:
+        with os.scandir(folder) as entries:
+            found = sorted(entries, key=lambda entry: entry.name.casefold())
+    except OSError:
+        return
+    for entry in found:
+        if entry.name.startswith(".") or entry.is_symlink():
+            continue
+        path = folder / entry.name
+        if entry.is_dir():
+            yield path
+            if depth > 1:
+                yield from _listed(path, depth - 1)
+        elif path.suffix.lower() == ".toml":
+            yield path

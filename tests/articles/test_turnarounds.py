@@ -1,0 +1,43 @@
+"""The articles start from turnaround sheets and pictures of several people: 200 of them, drawn, are split."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+from demo.world.sheets import group, turnaround
+from lora_kiln.dataset.split import SplitOptions, split_record
+from lora_kiln.dataset.values import Record
+
+Edges = tuple[float, ...]
+
+
+def overlap(one: Edges, other: Edges) -> float:
+    """Intersection over union of two boxes."""
+    width = max(0.0, min(one[2], other[2]) - max(one[0], other[0]))
+    height = max(0.0, min(one[3], other[3]) - max(one[1], other[1]))
+    area = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (one, other))
+    return width * height / (area - width * height)
+
+
+def test_200_sheets_and_groups_are_split_exactly(tmp_path: Path) -> None:
+    """Right is: each figure once, none besides, in reading order, each box with an IoU of 0.8 or more."""
+    options = SplitOptions(minimum_size=16, padding=0.0)
+    wrong, sided, turnarounds, shares = [], 0, 0, []
+    for number in range(200):
+        sheet = (group if number % 2 else turnaround)(random.Random(number))
+        sheet.image.save(tmp_path / "sheet.png")
+        record = Record(image=tmp_path / "sheet.png", size=sheet.image.size, tags=("kierose",))
+        done = split_record(record, options, folder=tmp_path / "cache")
+        boxes = [one.crop.as_tuple() for one in done.figures if one.crop]
+        exact = len(boxes) == len(sheet.boxes)
+        found = [overlap(a, b) for a, b in zip(boxes, sheet.boxes, strict=True)] if exact else [0.0]
+        shares += found
+        if min(found) < 0.8:
+            wrong.append(number)
+        if exact and not number % 2:
+            sides = [next((tag for tag in one.tags if tag.startswith("from ")), "front") for one in done.figures]
+            sided, turnarounds = sided + (sides == list(sheet.views)), turnarounds + 1
+    assert len(wrong) <= 4, f"98 % must be right; these are not: {wrong}"
+    assert sum(shares) / len(shares) >= 0.95
+    assert sided >= 0.8 * turnarounds, f"all sides of {sided} of {turnarounds} turnarounds are right"
