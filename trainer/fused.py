@@ -68,12 +68,18 @@ class _Linear(torch.autograd.Function):
     ) -> Tensor:
         rows = x if x.ndim == 2 else x.reshape(-1, x.shape[-1])
         a, b = (down, up) if down.dtype == x.dtype else (down.to(x.dtype), up.to(x.dtype))
-        out = functional.linear(rows, weight, bias)
+        # Of x's own shape from the start: some models change an answer in place, which autograd forbids for views.
+        out = x.new_empty(*x.shape[:-1], len(weight))
+        flat = out.view(-1, len(weight))
+        if bias is None:
+            torch.mm(rows, weight.t(), out=flat)
+        else:
+            torch.addmm(bias, rows, weight.t(), out=flat)
         h = torch.mm(rows, a.t())
-        out.addmm_(h, b.t(), alpha=scale)
+        flat.addmm_(h, b.t(), alpha=scale)
         ctx.save_for_backward(rows, h, a, b)
         ctx.scale, ctx.shape, ctx.weight, ctx.dtype = scale, x.shape, weight, down.dtype
-        return out if x.ndim == 2 else out.view(*x.shape[:-1], -1)
+        return out
 
     @staticmethod
     @torch.autograd.function.once_differentiable
