@@ -25,7 +25,7 @@ from .formats import describe, save_file
 from .latents import LatentStore, centred, is_fixed
 from .network import Placed, make_adapters
 from .noise import sigma_at
-from .optim import make_optimizer, rates, switch
+from .optim import NEEDS_CUDA, make_optimizer, rates, switch
 from .plan import Plan, make_plan
 from .ports import Model, Reporter, StepReport
 from .preflight import Preflight, check, look_ahead, stop_of_text
@@ -104,7 +104,7 @@ def train(
     of the same recipe on a CPU save the same tensors, however often they were stopped and started again.
     """
     with _opened(model, dataset, recipe, folder, reporter, latents, start) as trainer:
-        found = _look_ahead(trainer, dataset)
+        found = _look_ahead(trainer, dataset, start)
         reporter.note(found.text())
         _gather(trainer)
         _begin(trainer)
@@ -134,7 +134,7 @@ def preflight(
 ) -> Preflight:
     """Everything up to the first update, which is tried and not made; raises what `train` would. Writes no run."""
     with _opened(model, dataset, recipe, folder, reporter, latents, start) as trainer:
-        found = _look_ahead(trainer, dataset)
+        found = _look_ahead(trainer, dataset, start)
     reporter.note(found.text())
     return found
 
@@ -154,12 +154,36 @@ def _opened(
     # Before the pictures are encoded, which may take long.
     check(recipe, model, plan)
     store = LatentStore(latents, model.pixel_mark(), model.encode_pixels)
-    encode_images(plan, recipe, store, reporter)
     precision, checkpointing = recipe.compute.precision, recipe.compute.gradient_checkpointing
-    with model.open(precision=precision, checkpointing=checkpointing):
-        trainer = _prepare(model, dataset, recipe, plan, store, folder, reporter, start)
-        with _attached(trainer):
-            yield trainer
+    try:
+        encode_images(plan, recipe, store, reporter)
+        with model.open(precision=precision, checkpointing=checkpointing):
+            trainer = _prepare(model, dataset, recipe, plan, store, folder, reporter, start)
+            with _attached(trainer):
+                yield trainer
+    except torch.OutOfMemoryError as error:
+        raise KilnError(_too_large(recipe, plan, error)) from error
+
+
+def _too_large(recipe: Recipe, plan: Plan, error: Exception) -> str:
+    """What was too much for the GPU, and what takes less."""
+    largest = max(plan.images(), key=lambda size: size[0] * size[1])
+    ways = [
+        "switch gradient_checkpointing on" if not recipe.compute.gradient_checkpointing else "",
+        f"lower batch_size from {recipe.amount.batch_size} and raise accumulation"
+        if recipe.amount.batch_size > 1
+        else "",
+        f"lower resolution from {recipe.buckets.resolution}",
+        "set text_lr to 0" if recipe.optimizer.text_lr else "",
+        "load the model in fp8",
+        f"choose AdamW8bit instead of {recipe.optimizer.optimizer_type}"
+        if recipe.optimizer.optimizer_type not in NEEDS_CUDA
+        else "",
+    ]
+    return (
+        f"The GPU's memory is too small for {recipe.amount.batch_size} x {largest[0]}x{largest[1]} pixels: "
+        f"{', or '.join(way for way in ways if way)}. What was saved so far is whole. ({str(error).splitlines()[0]})"
+    )
 
 
 def encode_images(plan: Plan, recipe: Recipe, store: LatentStore, reporter: Reporter) -> None:
@@ -184,7 +208,8 @@ def _prepare(
 ) -> _Trainer:
     parts = [part for part, rate in (("unet", recipe.optimizer.unet_lr), ("text", recipe.optimizer.text_lr)) if rate]
     draws = stream(recipe.seed, "adapters")
-    placed = make_adapters(model.layers(), recipe.network, recipe.blocks, model.blocks(), parts, draws, start)
+    layers = [layer for layer in model.layers() if recipe.optimizer.train_t5xxl or not layer.t5]
+    placed = make_adapters(layers, recipe.network, recipe.blocks, model.blocks(), parts, draws, start)
     optimizer = make_optimizer(recipe.optimizer, placed)
     schedule = make_schedule(recipe.optimizer, optimizer, plan.steps, plan.steps_an_epoch)
     average = Average(placed, recipe.optimizer.ema_decay) if recipe.optimizer.ema_decay else None
@@ -209,7 +234,7 @@ def _prepare(
     )
 
 
-def _look_ahead(trainer: _Trainer, dataset: Dataset) -> Preflight:
+def _look_ahead(trainer: _Trainer, dataset: Dataset, start: Mapping[str, Tensor] | None) -> Preflight:
     """Try one forward and backward on the largest size: its time, and whether it fits."""
     model, recipe, plan = trainer.model, trainer.recipe, trainer.plan
     largest = max(plan.images(), key=lambda size: size[0] * size[1])
@@ -225,7 +250,7 @@ def _look_ahead(trainer: _Trainer, dataset: Dataset) -> Preflight:
         trainer.optimizer.zero_grad(set_to_none=True)
         model.memory()
         seconds = (time.perf_counter() - started) * plan.accumulation
-    return look_ahead(model, dataset, recipe, plan, trainer.placed, seconds)
+    return look_ahead(model, dataset, recipe, plan, trainer.placed, seconds, start)
 
 
 def _gather(trainer: _Trainer) -> None:
@@ -466,6 +491,15 @@ def _after(trainer: _Trainer, step: int) -> None:
     validates = bool(plan.held_out) and (last or _due(saving.validate_every, step, plan))
     validates = validates and not folder.has_validation(step)
     paints = bool(saving.sample_prompts) and (last or _due(saving.sample_every, step, plan))
+    if saves or time.monotonic() - trainer.state_saved > STATE_EVERY_SECONDS:
+        try:
+            _save_state(trainer)
+        except KilnError:
+            # A LoRA takes less room than what training goes on from.
+            if saves:
+                with _to_be_saved(trainer):
+                    _save(trainer, -(-step // plan.steps_an_epoch))
+            raise
     if saves or validates or paints:
         with _to_be_saved(trainer):
             if saves:
@@ -475,8 +509,6 @@ def _after(trainer: _Trainer, step: int) -> None:
                 folder.log_validation(step=step, loss=found.loss, bands=found.bands, images=found.images)
             if paints:
                 _paint(trainer)
-    if saves or time.monotonic() - trainer.state_saved > STATE_EVERY_SECONDS:
-        _save_state(trainer)
 
 
 @contextlib.contextmanager
