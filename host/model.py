@@ -92,19 +92,26 @@ class HostModel:
 
     def __init__(self, model: Any, clip: Any, vae: Any) -> None:
         self._patcher, self._clip, self._vae = model, clip, vae
-        self._is_open = False
+        # Both only while open.
+        self._is_open = self._text_learns = False
         self.schedule = HostSchedule(model.get_model_object("model_sampling"), model.load_device)
 
     @contextlib.contextmanager
-    def open(self, *, precision: str, checkpointing: bool) -> Iterator[None]:
-        """Load the model and the text encoder wholly and make them fit for backward."""
+    def open(self, *, precision: str, checkpointing: bool, text: bool = True) -> Iterator[None]:
+        """Load the model wholly, and the text encoder where it learns, and make them fit for backward.
+
+        A text encoder that only reads is the host's business, which loads it for as long as there is room: T5 is
+        larger than many models that read with it.
+        """
+        learning = [self._patcher.model, *([self._clip.cond_stage_model] if text else [])]
+        self._text_learns = text
         self._load()
         with contextlib.ExitStack() as stack:
             stack.enter_context(torch.inference_mode(False))
             stack.enter_context(torch.enable_grad())
             stack.enter_context(_training_flag())
             stack.enter_context(differentiable())
-            for network in (self._patcher.model, self._clip.cond_stage_model):
+            for network in learning:
                 stack.enter_context(ordinary_tensors(network))
                 stack.enter_context(_no_in_place(network))
             stack.enter_context(at_precision(self._patcher.model, precision))
@@ -115,15 +122,16 @@ class HostModel:
             try:
                 yield
             finally:
-                self._is_open = False
+                self._is_open = self._text_learns = False
 
     def _load(self) -> None:
         """Everything that trains onto its device, wholly."""
-        comfy.model_management.load_models_gpu([self._patcher, self._clip.patcher], force_full_load=True)
+        learning = [self._patcher, *([self._clip.patcher] if self._text_learns else [])]
+        comfy.model_management.load_models_gpu(learning, force_full_load=True)
 
     @contextlib.contextmanager
     def _beside(self) -> Iterator[None]:
-        """For what the host's autoencoder or sampler does while open: it may push the model off a GPU that is full."""
+        """For what else the host loads while open: it may push the model off a GPU that is full."""
         try:
             yield
         finally:
@@ -149,7 +157,11 @@ class HostModel:
         if max_tokens:
             # The host encodes in sections of 75 tokens and joins them.
             tokens = [{name: sections[: max_tokens // 75] for name, sections in one.items()} for one in tokens]
-        with read_together(clip, tokens):
+        with contextlib.ExitStack() as stack:
+            if not self._text_learns:
+                stack.enter_context(self._beside())
+                stack.enter_context(torch.inference_mode())
+            stack.enter_context(read_together(clip, tokens))
             for one, view in zip(tokens, views, strict=True):
                 [[cond, about]] = clip.encode_from_tokens_scheduled(one)
                 about = {key: _usable(value) if isinstance(value, Tensor) else value for key, value in about.items()}
@@ -223,9 +235,9 @@ class HostModel:
         settings = Sampling(steps=steps, cfg=cfg, sampler="euler", scheduler="normal")
         latent = empty_latent(self._patcher, self._vae, width, height)
         clip = self._at_layer(clip_skip)
-        positive, negative = encode_prompt(clip, prompt), encode_prompt(clip, "")
         # The host's noise comes from the global generator, which is not ours to move.
         with torch.random.fork_rng(), self._beside():
+            positive, negative = encode_prompt(clip, prompt), encode_prompt(clip, "")
             return sample(self._patcher, self._vae, positive, negative, latent, settings, seed=seed)
 
     def _at_layer(self, clip_skip: int) -> Any:

@@ -69,15 +69,16 @@ class Model(Protocol):
         """The noise of the model's family."""
 
     def layers(self) -> Sequence[Layer]:
-        """Every layer that an adapter can be put on, while open."""
+        """Every layer that an adapter can be put on."""
 
     def blocks(self) -> BlockCounts | None:
         """A UNet's blocks; None for other kinds of model."""
 
-    def open(self, *, precision: str, checkpointing: bool) -> AbstractContextManager[None]:
+    def open(self, *, precision: str, checkpointing: bool, text: bool = True) -> AbstractContextManager[None]:
         """Load everything and keep it open for backward; afterwards the loaded model is as it was before.
 
-        `precision` is one of the recipe's; `checkpointing` computes blocks again in backward.
+        `precision` is one of the recipe's; `checkpointing` computes blocks again in backward; without `text` the text
+        encoder only reads.
         """
 
     def pixel_mark(self) -> str:

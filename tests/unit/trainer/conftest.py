@@ -76,7 +76,7 @@ class FakeModel:
         ]
 
     @contextlib.contextmanager
-    def open(self, *, precision: str, checkpointing: bool) -> Iterator[None]:
+    def open(self, *, precision: str, checkpointing: bool, text: bool = True) -> Iterator[None]:
         self.is_open = True
         try:
             yield

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from lora_kiln.dataset.values import Dataset
-from lora_kiln.trainer import loop
+from lora_kiln.trainer import loop, writing
 from lora_kiln.trainer.errors import KilnError
 from lora_kiln.trainer.groups import Network
 from lora_kiln.trainer.recipe import Recipe
@@ -165,7 +165,7 @@ def test_a_kill_between_the_state_and_its_lora_loses_nothing(
     assert attempt(recipe, "run", Bomb())
     expected = outcome(folder("run").folder)
     (folder("run").folder / "run.json").unlink()
-    save, saved = loop.save_file, []
+    save, saved = writing.save_file, []
 
     def killed(tensors: Any, metadata: dict[str, str], file: Path) -> None:
         saved.append(int(metadata["ss_steps"]))
@@ -173,7 +173,7 @@ def test_a_kill_between_the_state_and_its_lora_loses_nothing(
             raise Stopped
         save(tensors, metadata, file)
 
-    monkeypatch.setattr(loop, "save_file", killed)
+    monkeypatch.setattr(writing, "save_file", killed)
     assert not attempt(recipe, "run", Bomb())
     assert saved == [3, 6]
     state = load_state(folder("run").folder)
