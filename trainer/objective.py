@@ -15,6 +15,8 @@ from torch import Tensor
 from .groups import Loss
 from .ports import Schedule
 
+HUBER = ("huber", "smooth_l1")
+"""Forms of the error that turn linear at `huber_c`."""
 # sd-scripts' ceiling of the SNR in debiased estimation.
 DEBIASED_SNR = 1000.0
 

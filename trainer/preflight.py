@@ -26,7 +26,6 @@ from .spans import parse_span
 
 # Above it, the most noise leaves something of the picture; SD 1.5's own ends at 0.005, a zero SNR in ComfyUI at 5e-8.
 TERMINAL_SNR = 1e-4
-HUBER = ("huber", "smooth_l1")
 WAVES = ("cosine_with_restarts", "cosine_with_min_lr", "warmup_stable_decay")
 # What a setting that is not at its default acts with: another setting, and its values; none is any but 0.
 ONLY_WITH: Mapping[str, tuple[str, tuple[str, ...]]] = {
@@ -38,8 +37,8 @@ ONLY_WITH: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "logit_mean": ("timestep_sampling", ("logit_normal",)),
     "logit_std": ("timestep_sampling", ("logit_normal",)),
     "mode_scale": ("timestep_sampling", ("mode",)),
-    "huber_c": ("loss_type", HUBER),
-    "huber_schedule": ("loss_type", HUBER),
+    "huber_c": ("loss_type", objective.HUBER),
+    "huber_schedule": ("loss_type", objective.HUBER),
     "lokr_factor": ("network_type", ("LoKr",)),
     "constraint": ("network_type", ("OFT", "BOFT")),
     "use_tucker": ("conv_dim", ()),

@@ -112,7 +112,9 @@ def losses(session: Session, batch: Batch) -> Tensor:
         target,
         objective.native_weight(schedule, sigma),
         kind=settings.loss_type,
-        c=objective.huber_c(schedule, sigma, batch.levels.to(sigma.device), settings),
+        c=objective.huber_c(schedule, sigma, batch.levels.to(sigma.device), settings)
+        if settings.loss_type in objective.HUBER
+        else None,
         mask=batch.mask.to(sigma.device) if batch.mask is not None else None,
     )
     return found * objective.level_weight(schedule, sigma, settings, session.kind) * batch.weights.to(sigma.device)
