@@ -97,6 +97,15 @@ def open_alpha(source: Record | Path) -> Image.Image | None:
     return alpha.crop(source.crop.as_tuple()) if isinstance(source, Record) and source.crop else alpha
 
 
+def has_alpha(path: Path) -> bool:
+    """Whether the file says that it may have transparent parts; only its head is read. False when it cannot be."""
+    try:
+        with Image.open(path) as image:
+            return _has_alpha(image)
+    except (OSError, ValueError, Image.DecompressionBombError):
+        return False
+
+
 def open_mask(record: Record) -> Image.Image | None:
     """The loss mask (mode L, 255 counts fully), of the size of `record.view_size`; None without one.
 

@@ -57,9 +57,9 @@ def main(arguments: list[str]) -> int:
         if models:
             start_host(Path(folder) / "base")
         for model in models:
+            (Path(folder) / model).mkdir()
             work = Work(model_name=model, folder=Path(folder) / model, precision=precision, kept=options.kept)
             parts = _measured(work, device, options)
-            write(parts, options.out)
             found |= ratios(parts) if model == MINIATURE else {model: ratios(parts)}
     if options.json:
         options.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
@@ -90,7 +90,7 @@ def _options(arguments: list[str]) -> argparse.Namespace:
 
 
 def _measured(work: Work, device: str, options: argparse.Namespace) -> dict[str, Any]:
-    """What was measured before, with the parts that are asked for measured anew."""
+    """What was measured before, with the parts that are asked for measured anew; the tables grow part by part."""
     from . import bench_parts as parts
     from .bench_measure import WARM
     from .bench_recall import trait_recall
@@ -107,7 +107,7 @@ def _measured(work: Work, device: str, options: argparse.Namespace) -> dict[str,
     batch = batches[len(batches) // 2]
     file = options.out / f"{work.model_name}-{device}.json"
     found = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    found = {name: found[name] for name in PARTS if name in found}
+    found = {"about": _about(work, device), **{name: found[name] for name in PARTS if name in found}}
     measure: dict[str, Any] = {
         "speed": lambda: parts.speed(work, batches, updates=updates, warm=warm, together=not slow),
         "memory": lambda: parts.memory(work, batch, updates=MEMORY_UPDATES),
@@ -119,7 +119,8 @@ def _measured(work: Work, device: str, options: argparse.Namespace) -> dict[str,
     for part in wanted:
         print(f"{work.model_name}: measuring {part}", file=sys.stderr, flush=True)
         found[part] = measure[part]()
-    return {"about": _about(work, device), **found}
+        write(found, options.out)
+    return found
 
 
 def _dataset(out: Path) -> dict[str, float]:

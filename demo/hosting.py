@@ -54,8 +54,12 @@ class HostInterrupted(HostError):
     """The workflow was interrupted before its end."""
 
 
+# How the host begins a message of text for a node, among its binary ones.
+_TEXT = (3).to_bytes(4, "big")
+
+
 class Message(NamedTuple):
-    """One thing that the host pushed: ``progress_state``, ``progress``, ``executing``, ``kiln.…``."""
+    """One thing that the host pushed: ``progress``, ``progress_state``, ``progress_text``, ``executing``, …"""
 
     kind: str
     data: dict[str, Any]
@@ -222,9 +226,13 @@ class Host:
                 raise self._gone() from None
             except (websocket.WebSocketConnectionClosedException, ConnectionError):
                 raise self._gone() from None
-            if isinstance(received, str) and received:  # binary ones are previews; an empty one is a closing page
+            if isinstance(received, str) and received:  # an empty one is a closing page
                 content = json.loads(received)
                 yield Message(content["type"], content.get("data") or {})
+            elif received[:4] == _TEXT:  # other binary ones are previews
+                size = int.from_bytes(received[4:8], "big")
+                node, text = received[8 : 8 + size].decode(), received[8 + size :].decode()
+                yield Message("progress_text", {"node": node, "text": text})
 
     def _finished(self, prompt_id: str) -> dict[str, Any]:
         """The history entry of a workflow that just ended; the server writes it a moment later."""

@@ -69,7 +69,7 @@ def text_layers(clip: Any) -> list[Layer]:
         plain = [key for key in keys if key.startswith("lora_te_")]
         chosen = numbered if several else plain
         # Beside CLIP-L alone, T5 goes by two numbers; kohya's is the higher one.
-        layers.append(Layer(key=(chosen or keys)[-1], module=module, part="text", conv=False))
+        layers.append(Layer(key=(chosen or keys)[-1], module=module, part="text", conv=False, t5="t5" in path))
     return layers
 
 

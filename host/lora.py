@@ -47,5 +47,5 @@ def unmatched_keys(model: Any, clip: Any, lora: dict[str, Tensor]) -> list[str]:
     """Names in the file that the host would load nowhere."""
     known = comfy.lora.model_lora_keys_unet(model.model, {})
     known = comfy.lora.model_lora_keys_clip(clip.cond_stage_model, known)
-    names = {key.rsplit(".lora_", 1)[0].removesuffix(".alpha") for key in lora}
-    return sorted(name for name in names if name not in known)
+    # LyCORIS's factors have many names; a layer's own has no dot.
+    return sorted({key.partition(".")[0] for key in lora} - set(known))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import psutil
 import torch
 from torch import nn
@@ -11,8 +13,14 @@ def in_use(device: torch.device) -> int:
     """Bytes: what PyTorch held on a CUDA device at its peak, or what this process holds now."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    held: int = psutil.Process().memory_info().rss
+    held: int = _process().memory_info().rss
     return held
+
+
+@functools.cache
+def _process() -> psutil.Process:
+    """Found once: that takes longer than to ask it."""
+    return psutil.Process()
 
 
 def weight_bytes(network: nn.Module) -> int:

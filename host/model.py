@@ -12,6 +12,7 @@ import comfy.model_management
 import comfy.sampler_helpers
 import comfy.samplers
 import torch
+from comfy.sd1_clip import SDClipModel
 from torch import Tensor, nn
 
 from ..trainer.ports import BlockCounts, Layer, ModelTraits, View
@@ -37,11 +38,24 @@ _WRITTEN_OVER = {
 }
 # Networks that mix a batch, as they take it for guidance's two halves or for the parts of one song.
 _ONE_BY_ONE = ("ACEStep15", "Hunyuan3Dv2_1")
-# `ss_base_model_version` and `modelspec.architecture`, by the host's class or one that it stands on.
+_STABILITY = "https://github.com/Stability-AI/generative-models"
+_FLUX = "https://github.com/black-forest-labs/flux"
+_HOST = "https://github.com/comfyanonymous/ComfyUI"
+# `ss_base_model_version`, `modelspec.architecture` and `modelspec.implementation`, whose way of naming layers the file
+# follows, as sd-scripts writes them; by the host's class or one that it stands on.
 _BASES = {
-    "SD15": ("sd_v1", "stable-diffusion-v1"),
-    "SD20": ("sd_v2", "stable-diffusion-v2-512"),
-    "SDXL": ("sdxl_base_v1-0", "stable-diffusion-xl-v1-base"),
+    "SD15": ("sd_v1", "stable-diffusion-v1", "diffusers"),
+    "SD20": ("sd_v2", "stable-diffusion-v2-512", "diffusers"),
+    "SDXL": ("sdxl_base_v1-0", "stable-diffusion-xl-v1-base", _STABILITY),
+    "SD3": ("sd3", "stable-diffusion-3", "diffusers"),
+    "FluxSchnell": ("flux1", "flux-1-schnell", _FLUX),
+    "Chroma": ("chroma", "chroma", "https://huggingface.co/lodestones/Chroma"),
+    "Flux2": ("flux2", "flux-2", _HOST),
+    "Flux": ("flux1", "flux-1-dev", _FLUX),
+    "ZImage": ("zimage", "z-image", _HOST),
+    "Lumina2": ("lumina2", "lumina-2", "https://github.com/Alpha-VLLM/Lumina-Image-2.0"),
+    "HunyuanImage21": ("hunyuan-image-2.1", "hunyuan-image-2.1", "diffusers"),
+    "QwenImage": ("qwen-image", "qwen-image", _HOST),
 }
 # `modelspec.prediction_type`, by the host's kind of model.
 _PREDICTIONS = {"EPS": "epsilon", "V_PREDICTION": "v", "FLUX": "flow"}
@@ -78,26 +92,51 @@ class HostModel:
 
     def __init__(self, model: Any, clip: Any, vae: Any) -> None:
         self._patcher, self._clip, self._vae = model, clip, vae
+        # Both only while open.
+        self._is_open = self._text_learns = False
         self.schedule = HostSchedule(model.get_model_object("model_sampling"), model.load_device)
 
     @contextlib.contextmanager
-    def open(self, *, precision: str, checkpointing: bool) -> Iterator[None]:
-        """Load the model and the text encoder wholly and make them fit for backward."""
-        patchers = [self._patcher, self._clip.patcher]
-        comfy.model_management.load_models_gpu(patchers, force_full_load=True)
+    def open(self, *, precision: str, checkpointing: bool, text: bool = True) -> Iterator[None]:
+        """Load the model wholly, and the text encoder where it learns, and make them fit for backward.
+
+        A text encoder that only reads is the host's business, which loads it for as long as there is room: T5 is
+        larger than many models that read with it.
+        """
+        learning = [self._patcher.model, *([self._clip.cond_stage_model] if text else [])]
+        self._text_learns = text
+        self._load()
         with contextlib.ExitStack() as stack:
             stack.enter_context(torch.inference_mode(False))
             stack.enter_context(torch.enable_grad())
             stack.enter_context(_training_flag())
             stack.enter_context(differentiable())
-            for network in (self._patcher.model, self._clip.cond_stage_model):
+            for network in learning:
                 stack.enter_context(ordinary_tensors(network))
                 stack.enter_context(_no_in_place(network))
             stack.enter_context(at_precision(self._patcher.model, precision))
             if checkpointing:
                 stack.enter_context(recomputed(self._patcher.model.diffusion_model))
             stack.callback(_forget, self._patcher.model.diffusion_model)
+            self._is_open = True
+            try:
+                yield
+            finally:
+                self._is_open = self._text_learns = False
+
+    def _load(self) -> None:
+        """Everything that trains onto its device, wholly."""
+        learning = [self._patcher, *([self._clip.patcher] if self._text_learns else [])]
+        comfy.model_management.load_models_gpu(learning, force_full_load=True)
+
+    @contextlib.contextmanager
+    def _beside(self) -> Iterator[None]:
+        """For what else the host loads while open: it may push the model off a GPU that is full."""
+        try:
             yield
+        finally:
+            if self._is_open:
+                self._load()
 
     def layers(self) -> Sequence[Layer]:
         """Every layer of the diffusion model and the text encoders that the host would load a LoRA into."""
@@ -105,12 +144,12 @@ class HostModel:
 
     def encode_pixels(self, pixels: Tensor) -> Tensor:
         """[B, H, W, 3] in 0..1 -> x0 [B, C, h, w] as the sampler sees it."""
-        with torch.inference_mode(False), torch.no_grad():
+        with torch.inference_mode(False), torch.no_grad(), self._beside():
             latent: Tensor = self._patcher.model.process_latent_in(self._vae.encode(pixels.clone()))
             return latent.clone()
 
     def encode_text(
-        self, captions: Sequence[str], views: Sequence[View], *, clip_skip: int, max_tokens: int
+        self, captions: Sequence[str], views: Sequence[View], *, clip_skip: int, max_tokens: int, guidance: float = 0
     ) -> list[Any]:
         """One host conditioning a caption, with the size ids of how its picture is seen."""
         clip, conds = self._at_layer(clip_skip), []
@@ -118,10 +157,16 @@ class HostModel:
         if max_tokens:
             # The host encodes in sections of 75 tokens and joins them.
             tokens = [{name: sections[: max_tokens // 75] for name, sections in one.items()} for one in tokens]
-        with read_together(clip, tokens):
+        with contextlib.ExitStack() as stack:
+            if not self._text_learns:
+                stack.enter_context(self._beside())
+                stack.enter_context(torch.inference_mode())
+            stack.enter_context(read_together(clip, tokens))
             for one, view in zip(tokens, views, strict=True):
                 [[cond, about]] = clip.encode_from_tokens_scheduled(one)
                 about = {key: _usable(value) if isinstance(value, Tensor) else value for key, value in about.items()}
+                if guidance:
+                    about["guidance"] = guidance
                 conds.append([_usable(cond), {**about, **_sizes(view)}])
         return conds
 
@@ -147,12 +192,13 @@ class HostModel:
         kind, predicts = type(model).__name__, model.model_type.name
         classes = [one.__name__ for one in type(model.model_config).__mro__]
         known = (_BASES[name] for name in classes if name in _BASES)
-        version, architecture = next(known, (kind, kind.lower()))
+        version, architecture, implementation = next(known, (kind, kind.lower(), _HOST))
         if version == "sd_v2" and predicts == "V_PREDICTION":
             architecture = "stable-diffusion-v2-768-v"
         return {
             "ss_base_model_version": version,
             "modelspec.architecture": f"{architecture}/lora",
+            "modelspec.implementation": implementation,
             "modelspec.prediction_type": _PREDICTIONS.get(predicts, predicts.lower()),
         }
 
@@ -166,12 +212,15 @@ class HostModel:
 
     def traits(self) -> ModelTraits:
         """What a recipe can be wrong about."""
-        encoders = [m for m in self._clip.cond_stage_model.modules() if isinstance(m, comfy.clip_model.CLIPEncoder)]
+        readers = [m.transformer for m in self._clip.cond_stage_model.modules() if isinstance(m, SDClipModel)]
+        # The host hands clip skip on to every encoder, and in T5 it would read a layer that nobody trained with.
+        all_clip = all(isinstance(reader, comfy.clip_model.CLIPTextModel) for reader in readers)
+        layers = [reader.num_layers for reader in readers] if all_clip else []
         model = self._patcher.model
         return ModelTraits(
             half=(model.manual_cast_dtype or model.get_dtype()) == torch.float16,
             device=self._patcher.load_device.type,
-            clip_layers=max((len(encoder.layers) for encoder in encoders), default=0),
+            clip_layers=max(layers, default=0),
             weight_bytes=weight_bytes(self._patcher.model) + weight_bytes(self._clip.cond_stage_model),
         )
 
@@ -184,11 +233,11 @@ class HostModel:
     ) -> Tensor:
         """A picture [H, W, 3] in 0..1 by the host's sampler, as it is to the words a user would type."""
         settings = Sampling(steps=steps, cfg=cfg, sampler="euler", scheduler="normal")
-        latent = empty_latent(self._patcher, width, height)
+        latent = empty_latent(self._patcher, self._vae, width, height)
         clip = self._at_layer(clip_skip)
-        positive, negative = encode_prompt(clip, prompt), encode_prompt(clip, "")
         # The host's noise comes from the global generator, which is not ours to move.
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(), self._beside():
+            positive, negative = encode_prompt(clip, prompt), encode_prompt(clip, "")
             return sample(self._patcher, self._vae, positive, negative, latent, settings, seed=seed)
 
     def _at_layer(self, clip_skip: int) -> Any:

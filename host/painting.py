@@ -34,7 +34,7 @@ class SweepPainter:
         negative = encode_prompt(clip, self._negative)
 
         def paint(prompt: str) -> Image.Image:
-            latent = empty_latent(model, *self._size)
+            latent = empty_latent(model, self._vae, *self._size)
             positive = encode_prompt(clip, prompt)
             return _picture(sample(model, self._vae, positive, negative, latent, self._settings, seed=self._seed))
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+
 import comfy.model_management
 import comfy.utils
+from comfy_execution.utils import get_executing_context
 
 
 class Progress:
@@ -23,6 +26,15 @@ class Progress:
         check_interrupted()
         self._done, self._total = done, max(1, total)
         self._bar.update_absolute(done, self._total)
+
+
+def show_text(words: str) -> None:
+    """Write into the running node on the page; without a prompt and a server there is none."""
+    context = get_executing_context()
+    # Importing it would start to make one where there is none.
+    server = getattr(getattr(sys.modules.get("server"), "PromptServer", None), "instance", None)
+    if context is not None and server is not None:
+        server.send_progress_text(words, context.node_id)
 
 
 def check_interrupted() -> None:

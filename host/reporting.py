@@ -7,17 +7,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..trainer.ports import StepReport
-from .progress import Progress, check_interrupted
+from .progress import Progress, check_interrupted, show_text
 
 log = logging.getLogger(__name__)
 
 
 class NodeReporter:
-    """Moves the running node's progress bar, pushes each step to the page, and stops when the user cancels."""
+    """Moves the running node's progress bar, shows what is noted in the node, and stops when the user cancels."""
 
     def __init__(self) -> None:
         self._bar: Progress | None = None
         self._log_every = 1
+        self._notes: list[str] = []
 
     def stage(self, words: str, done: int, total: int) -> None:
         """Preparation, such as encoding images."""
@@ -29,6 +30,8 @@ class NodeReporter:
         """Something that the user should read."""
         for line in words.splitlines():
             log.info("LoRA Kiln: %s", line)
+        self._notes.append(words)
+        show_text("\n\n".join(self._notes))
 
     def step(self, report: StepReport) -> None:
         """A step is done."""

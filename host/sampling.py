@@ -44,10 +44,10 @@ def encode_prompt(clip: Any, text: str) -> Any:
     return clip.encode_from_tokens_scheduled(clip.tokenize(text))
 
 
-def empty_latent(model: Any, width: int, height: int) -> Tensor:
-    """Zeros [1, C, h, w] for a picture of that many pixels."""
-    channels = model.model.latent_format.latent_channels
-    return torch.zeros(1, channels, height // 8, width // 8)
+def empty_latent(model: Any, vae: Any, width: int, height: int) -> Tensor:
+    """Zeros [1, C, h, w] for a picture of that many pixels; the host adds a time axis where a family has one."""
+    channels, side = model.model.latent_format.latent_channels, vae.spacial_compression_encode()
+    return torch.zeros(1, channels, height // side, width // side)
 
 
 def sample(

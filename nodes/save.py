@@ -24,7 +24,7 @@ class SaveLoRA(io.ComfyNode):
             category=sockets.CATEGORY,
             description="Writes one epoch of a run into models/loras, with kohya's keys and metadata.",
             inputs=[
-                sockets.Run.Input("run", tooltip="A finished run."),
+                sockets.Run.Input("run", tooltip="A run, finished or not: what it has saved so far."),
                 *inputs_of(SaveOptions),
                 io.Image.Input(
                     "cover",

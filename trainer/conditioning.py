@@ -50,7 +50,11 @@ class Conditioner:
     def _made(self, captions: Sequence[str], views: Sequence[View]) -> list[Any]:
         settings = self._recipe.captions
         return self._model.encode_text(
-            captions, views, clip_skip=settings.clip_skip, max_tokens=settings.max_token_length
+            captions,
+            views,
+            clip_skip=settings.clip_skip,
+            max_tokens=settings.max_token_length,
+            guidance=settings.guidance_scale,
         )
 
     def _keep(self, key: tuple[str, View], made: Any) -> None:

@@ -122,7 +122,6 @@ def describe(recipe: Recipe, dataset: Dataset, plan: Plan, facts: Mapping[str, s
         "ss_dataset_dirs": json.dumps(_dataset_dirs(dataset)),
         "ss_bucket_info": json.dumps(_bucket_info(plan)),
         "modelspec.sai_model_spec": "1.0.0",
-        "modelspec.implementation": "https://github.com/Stability-AI/generative-models",
         "modelspec.resolution": size,
         "modelspec.trigger_phrase": dataset.trigger,
         "trained_words": dataset.trigger,

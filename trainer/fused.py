@@ -3,9 +3,10 @@
 y = W x + b + s B A x. Written with PyTorch's own operations, a LoRA is a chain of small ones whose bookkeeping takes
 longer than their arithmetic, and the scaled addition passes over the whole output again, forward and backward. Here
 B A x is added into the output in place by the multiplication itself, and so is the LoRA's share of the gradient of x.
-W has no gradient. With rows x [N, in], h = x A^T [N, r] and g = s dy B [N, r]:
+W has no gradient. The scale is put into A, the smallest of the factors. With rows x [N, in], h = s A x^T [r, N] and
+g = B^T dy^T [r, N], as wide as they can be, since processors multiply narrow columns several times slower:
 
-    dx = dy W + g A,    dA = g^T x,    dB = s dy^T h.
+    dx = dy W + g^T (s A),    dA = s g x,    dB = (h dy)^T.
 """
 
 from __future__ import annotations
@@ -67,24 +68,29 @@ class _Linear(torch.autograd.Function):
         ctx: Any, x: Tensor, down: Tensor, up: Tensor, scale: float, weight: Tensor, bias: Tensor | None
     ) -> Tensor:
         rows = x if x.ndim == 2 else x.reshape(-1, x.shape[-1])
-        a, b = (down, up) if down.dtype == x.dtype else (down.to(x.dtype), up.to(x.dtype))
-        out = functional.linear(rows, weight, bias)
-        h = torch.mm(rows, a.t())
-        out.addmm_(h, b.t(), alpha=scale)
+        a, b = _scaled(down, scale, x.dtype), up.to(x.dtype)
+        # Of x's own shape from the start: some models change an answer in place, which autograd forbids for views.
+        out = x.new_empty(*x.shape[:-1], len(weight))
+        flat = out if x.ndim == 2 else out.view(-1, len(weight))
+        if bias is None:
+            torch.mm(rows, weight.t(), out=flat)
+        else:
+            torch.addmm(bias, rows, weight.t(), out=flat)
+        h = torch.mm(a, rows.t())
+        flat.addmm_(h.t(), b.t())
         ctx.save_for_backward(rows, h, a, b)
         ctx.scale, ctx.shape, ctx.weight, ctx.dtype = scale, x.shape, weight, down.dtype
-        return out if x.ndim == 2 else out.view(*x.shape[:-1], -1)
+        return out
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         rows, h, a, b = ctx.saved_tensors
         dy, dx = grad if grad.ndim == 2 else grad.reshape(-1, grad.shape[-1]), None
-        g = torch.mm(dy, b).mul_(ctx.scale)
+        g = torch.mm(b.t(), dy.t())
         if ctx.needs_input_grad[0]:
-            dx = torch.mm(dy, ctx.weight).addmm_(g, a).view(ctx.shape)
-        da, db = torch.mm(g.t(), rows), torch.mm(dy.t(), h).mul_(ctx.scale)
-        return dx, da.to(ctx.dtype), db.to(ctx.dtype), None, None, None
+            dx = torch.mm(dy, ctx.weight).addmm_(g.t(), a).view(ctx.shape)
+        da, db = _scaled(torch.mm(g, rows), ctx.scale, ctx.dtype), torch.mm(h, dy).t().to(ctx.dtype)
+        return dx, da, db, None, None, None
 
 
 class _Pointwise(torch.autograd.Function):
@@ -94,24 +100,27 @@ class _Pointwise(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, down: Tensor, up: Tensor, scale: float, weight: Tensor, bias: Tensor | None
     ) -> Tensor:
-        a, b = down.flatten(1).to(x.dtype), up.flatten(1).to(x.dtype)
+        a, b = _scaled(down.flatten(1), scale, x.dtype), up.flatten(1).to(x.dtype)
         out = functional.conv2d(x, weight, bias).contiguous()
         columns = x.flatten(2)
         h = torch.matmul(a, columns)
-        out.view(*out.shape[:2], -1).baddbmm_(b.expand(len(x), *b.shape), h, alpha=scale)
+        out.view(*out.shape[:2], -1).baddbmm_(b.expand(len(x), *b.shape), h)
         ctx.save_for_backward(columns, h, a, b)
         ctx.scale, ctx.shape, ctx.weight, ctx.dtype = scale, x.shape, weight, down.dtype
         return out
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         columns, h, a, b = ctx.saved_tensors
         dy, dx = grad.flatten(2), None
-        g = torch.matmul(b.t(), dy).mul_(ctx.scale)
+        g = torch.matmul(b.t(), dy)
         if ctx.needs_input_grad[0]:
             dx = torch.matmul(ctx.weight.flatten(1).t(), dy)
             dx = dx.baddbmm_(a.t().expand(len(dx), *a.t().shape), g).view(ctx.shape)
-        da = torch.bmm(g, columns.transpose(1, 2)).sum(0)
-        db = torch.bmm(dy, h.transpose(1, 2)).sum(0).mul_(ctx.scale)
-        return dx, da[..., None, None].to(ctx.dtype), db[..., None, None].to(ctx.dtype), None, None, None
+        da = _scaled(torch.bmm(g, columns.transpose(1, 2)).sum(0), ctx.scale, ctx.dtype)
+        db = torch.bmm(h, dy.transpose(1, 2)).sum(0).t().to(ctx.dtype)
+        return dx, da[..., None, None], db[..., None, None], None, None, None
+
+
+def _scaled(tensor: Tensor, scale: float, dtype: torch.dtype) -> Tensor:
+    return tensor.to(dtype) if scale == 1 else (tensor * scale).to(dtype)

@@ -132,6 +132,10 @@ class Optimizer:
         1e-4, "Learning rate of the diffusion model; 0 leaves it alone.", low=0, high=10, step=1e-6
     )
     text_lr: float = setting(5e-5, "Learning rate of the text encoder; 0 leaves it alone.", low=0, high=10, step=1e-6)
+    train_t5xxl: bool = setting(
+        False, "text_lr trains T5 too, where the model reads with it, and not CLIP alone; T5 needs much memory.",
+        detail=True,
+    )  # fmt: skip
     lr_scheduler: str = setting("cosine", "Learning-rate schedule.", choices=SCHEDULES)
     warmup: str = setting("0", "Warmup: 100 (steps), 10 %, or 1 epoch.")
     cycles: int = setting(
@@ -239,6 +243,10 @@ class Captions:
     max_token_length: int = setting(
         0, "Tokens of a caption that are read: 75, 150, 225; 0 reads all, as sampling does.",
         low=0, high=10000, step=75, detail=True,
+    )  # fmt: skip
+    guidance_scale: float = setting(
+        0.0, "What a model with guidance distilled into it is told: usually 1 for Flux dev; 0 is ComfyUI's own.",
+        low=0, high=100, step=0.1, detail=True,
     )  # fmt: skip
     caption_variants: int = setting(
         0,

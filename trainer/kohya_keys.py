@@ -34,6 +34,7 @@ DIRECT: Mapping[str, str] = {
     "caption_dropout_rate": "caption_dropout",
     "caption_tag_dropout_rate": "tag_dropout",
     "clip_skip": "clip_skip",
+    "guidance_scale": "guidance_scale",
     "max_token_length": "max_token_length",
     "noise_offset": "noise_offset",
     "noise_offset_random_strength": "noise_offset_random_strength",
@@ -70,6 +71,7 @@ NETWORK_DIRECT: Mapping[str, str] = {
     "use_tucker": "use_tucker",
     "factor": "lokr_factor",
     "constraint": "constraint",
+    "train_t5xxl": "train_t5xxl",
     "loraplus_unet_lr_ratio": "loraplus_unet_lr_ratio",
     "loraplus_text_encoder_lr_ratio": "loraplus_text_lr_ratio",
 }
@@ -84,6 +86,9 @@ ZERO_IS_UNSET = (
     "lr_scheduler_power",
 )
 """The GUI writes 0 for these when they are left alone."""
+
+ZERO_IS_RANK = {"network_alpha": "network_dim", "conv_alpha": "net:conv_dim"}
+"""An alpha of 0 stands for the rank, which is under the second name."""
 
 ABSENT: Mapping[str, object] = {
     "dim": 4, "alpha": 1.0, "lr_scheduler": "constant", "warmup": "0", "max_bucket": 1024, "enable_bucket": False,
@@ -152,6 +157,7 @@ LYCORIS_PRESETS: Mapping[str, Mapping[str, object]] = {
 }
 TIMESTEPS: Mapping[str, str] = {
     "sigma": "", "uniform": "uniform", "sigmoid": "logit_normal", "shift": "logit_normal", "flux_shift": "logit_normal",
+    "nextdit_shift": "uniform",
 }  # fmt: skip
 
 SECRET = ("wandb_api_key", "huggingface_token")
@@ -159,6 +165,10 @@ SECRET = ("wandb_api_key", "huggingface_token")
 
 def _all(why: str, names: str) -> Iterable[tuple[str, str]]:
     return ((name, why) for name in names.split())
+
+
+def _each(neutral: str, why: str, names: str) -> dict[str, tuple[str, str]]:
+    return dict.fromkeys(names.split(), (neutral, why))
 
 
 NO_EFFECT: Mapping[str, str] = dict(
@@ -172,7 +182,8 @@ NO_EFFECT: Mapping[str, str] = dict(
             "the model that is loaded in the graph counts",
             "pretrained_model_name_or_path model_list v2 sdxl vae no_half_vae tokenizer_cache_dir clip_l clip_g t5xxl "
             "ae model_type flux1_checkbox sd3_checkbox hunyuan_image_checkbox anima_checkbox lumina_checkbox ckpt "
-            "t5xxl_device t5xxl_dtype disable_mmap_load_safetensors gemma2 qwen3 text_encoder byt5",
+            "t5xxl_device t5xxl_dtype disable_mmap_load_safetensors gemma2 qwen3 text_encoder byt5 "
+            "llm_adapter_path t5_tokenizer_path",
         ),
         *_all(
             "runs lie in ComfyUI's output folder, under the name that Train LoRA gives",
@@ -189,7 +200,11 @@ NO_EFFECT: Mapping[str, str] = dict(
             "lowvram num_cpu_threads_per_process dynamo_backend dynamo_mode dynamo_use_fullgraph dynamo_use_dynamic "
             "torch_compile fused_backward_pass cpu_offload_checkpointing blocks_to_swap single_blocks_to_swap "
             "double_blocks_to_swap extra_accelerate_launch_args main_process_port mem_eff_save split_mode "
-            "ddp_timeout ddp_gradient_as_bucket_view ddp_static_graph",
+            "ddp_timeout ddp_gradient_as_bucket_view ddp_static_graph attn_mode split_attn "
+            "use_flash_attn use_sage_attn "
+            "text_encoder_cpu vae_chunk_size vae_disable_cache unsloth_offload_checkpointing zero_stage "
+            "zero3_init_flag zero3_save_16bit_model fp16_master_weights_and_gradients offload_optimizer_device "
+            "offload_optimizer_nvme_path offload_param_device offload_param_nvme_path",
         ),
         *_all(
             "a stopped run goes on from its last checkpoint by itself",
@@ -197,7 +212,7 @@ NO_EFFECT: Mapping[str, str] = dict(
             "resume_from_huggingface",
         ),
         *_all("Save LoRA asks for it", "save_model_as save_precision use_safetensors no_metadata"),
-        *_all("the previews use ComfyUI's own sampler", "sample_sampler"),
+        *_all("the previews use ComfyUI's own sampler", "sample_sampler sample_batch_size"),
         *_all("it is a note in kohya's file", "training_comment noise_offset_type debug_dataset show_timesteps"),
         *_all("a file that training starts from has its own ranks", "dim_from_weights"),
         *_all("it only prints", "log_every verbose show_timesteps_resolution"),
@@ -256,7 +271,6 @@ NO_HOME: Mapping[str, tuple[str, str]] = {
     "metadata_description": ("", "the file's metadata comes from the run"),
     "metadata_license": ("", "the file's metadata comes from the run"),
     "metadata_tags": ("", "the file's metadata comes from the run"),
-    "guidance_scale": ("", "ComfyUI sets the guidance of a distilled model"),
     "model_prediction_type": ("raw", "the model's own native loss is used"),
     "apply_t5_attn_mask": ("", "captions are encoded as ComfyUI does for sampling"),
     "t5xxl_max_token_length": ("512", "captions are encoded as ComfyUI does for sampling"),
@@ -279,8 +293,43 @@ NO_HOME: Mapping[str, tuple[str, str]] = {
     "unit": (_ONE, "DyLoRA's blocks keep their size"),
     "train_on_input": ("true", "there is no IA3"),
     "train_blocks": ("all", "choose layers by only_layers and skip_layers"),
+    **_each(
+        "all",
+        "choose layers by only_layers and skip_layers",
+        "train_double_block_indices train_single_block_indices train_block_indices",
+    ),
+    **_each(
+        "",
+        "all linear layers have one rank; choose them by only_layers and skip_layers",
+        "img_attn_dim img_mlp_dim img_mod_dim txt_attn_dim txt_mlp_dim txt_mod_dim single_dim single_mod_dim in_dims "
+        "context_attn_dim context_mlp_dim context_mod_dim x_attn_dim x_mlp_dim x_mod_dim emb_dims attn_dim mlp_dim "
+        "mod_dim refiner_dim embedder_dims",
+    ),
+    **_each(
+        "", "all layers of the diffusion model have one rate", "self_attn_lr cross_attn_lr mlp_lr mod_lr llm_adapter_lr"
+    ),
+    **_each(
+        "",
+        "captions are dropped for all encoders together (caption_dropout_rate)",
+        "clip_l_dropout_rate clip_g_dropout_rate t5_dropout_rate",
+    ),
+    **_each(
+        "",
+        "captions are encoded as ComfyUI does for sampling",
+        "system_prompt apply_lg_attn_mask t5_max_token_length gemma2_max_token_length qwen3_max_token_length",
+    ),
+    **_each(
+        "",
+        "the file's metadata comes from the run",
+        "metadata_trigger_phrase metadata_usage_hint metadata_thumbnail metadata_merged_from "
+        "metadata_is_negative_embedding metadata_preprocessor",
+    ),
+    **_each("", "load the model in fp8 in its loader", "fp8_scaled fp8_vl"),
+    **_each("", "positions are the host's own", "enable_scaled_pos_embed pos_emb_random_crop_rate"),
+    "training_shift": (_ONE, "write it as discrete_flow_shift; the loaded model's own shift is taken"),
+    "train_llm_adapter": ("", "layers are trained as the model has them"),
+    "enable_all_linear": ("", "choose layers by only_layers and skip_layers"),
     "split_qkv": ("", "layers are trained as the model has them"),
-    "train_t5xxl": ("", "text_lr trains the text encoders that the model offers"),
     "train_lora_ggpo": ("", "there is no such noise on weights"),
     "ggpo_beta": ("", "there is no such noise on weights"),
     "ggpo_sigma": ("", "there is no such noise on weights"),

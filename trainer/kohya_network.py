@@ -20,8 +20,8 @@ from .kohya_keys import (
 )
 from .kohya_sheet import Sheet, as_flag
 from .kohya_values import settle, take
+from .optim import ADAPTIVE
 
-ADAPTIVE = ("Prodigy", "DAdaptAdam", "DAdaptLion")
 _PLUS = ("net:loraplus_unet_lr_ratio", "net:loraplus_text_encoder_lr_ratio")
 
 
@@ -262,6 +262,15 @@ def read_rates(sheet: Sheet) -> dict[str, Any]:
         sheet.say("learning_rate", "applied", f"{' and '.join(k for k, v in own.items() if v is None)} = {rate:g}")
     else:
         sheet.say("learning_rate", "default", "unet_lr and text_encoder_lr say it")
+    rates = found["unet_lr"], found["text_lr"]
+    if (
+        OPTIMIZERS.get(sheet.text("optimizer_type").lower(), ("",))[0] in ADAPTIVE
+        and all(rates)
+        and len(set(rates)) > 1
+    ):
+        found["text_lr"] = found["unet_lr"]
+        words = f"an optimizer that finds its rate learns everything at one: text_lr = {found['text_lr']:g}"
+        sheet.say("text_encoder_lr", "unsupported", words)
     if len(set(texts)) > 1:
         sheet.say("text_encoder_lr", "unsupported", f"text encoders share one rate, the first: text_lr = {texts[0]:g}")
     return _parts(sheet, found)

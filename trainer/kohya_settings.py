@@ -177,10 +177,9 @@ def _timesteps(sheet: Sheet) -> dict[str, Any]:
         raise sheet.fail("timestep_sampling", f"choose one of {', '.join(TIMESTEPS)}")
     found: dict[str, Any] = {"timestep_sampling": TIMESTEPS[kind]} if TIMESTEPS.get(kind) else {}
     sheet.say("timestep_sampling", "applied", f"timestep_sampling = {TIMESTEPS.get(kind) or 'by weighting_scheme'}")
-    if kind == "flux_shift":
-        sheet.say(
-            "timestep_sampling", "unsupported", "the shift is the loaded model's, not the picture's; else logit_normal"
-        )
+    if kind in ("flux_shift", "nextdit_shift"):
+        words = f"the shift is the loaded model's, not the picture's; else {TIMESTEPS[kind]}"
+        sheet.say("timestep_sampling", "unsupported", words)
     if kind in ("sigmoid", "shift", "flux_shift") and sheet.has("sigmoid_scale"):
         found["logit_std"] = settle(sheet, "sigmoid_scale", "logit_std", sheet.real("sigmoid_scale"))
     else:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from .kohya_keys import ZERO_IS_UNSET
+from .kohya_keys import ZERO_IS_RANK, ZERO_IS_UNSET
 from .kohya_sheet import Sheet
 from .recipe import Recipe, group_of, groups
 
@@ -26,6 +26,8 @@ def take(sheet: Sheet, names: Mapping[str, str], prefix: str) -> dict[str, Any]:
         if value == 0 and (name in ZERO_IS_UNSET or name.startswith("loraplus")):
             sheet.say(prefix + name, "default", "left alone")
             continue
+        if value == 0 and name in ZERO_IS_RANK:
+            value = sheet.real(ZERO_IS_RANK[name], 4.0)
         found[setting] = settle(sheet, prefix + name, setting, value)
     return found
 

@@ -15,9 +15,9 @@ from ..dataset.values import Dataset
 from .errors import KilnError
 from .kohya_folders import subsets_of
 from .kohya_keys import ABSENT, ARGUMENT_NAMES, BLOCK_RANKS, BLOCK_WEIGHTS, DIRECT, LYCORIS
-from .kohya_network import ADAPTIVE
 from .kohya_settings import PRECISIONS, read_settings
 from .kohya_sheet import Sheet
+from .optim import ADAPTIVE
 from .recipe import Recipe, group_of
 from .spans import parse_span
 
@@ -164,6 +164,7 @@ def _network(recipe: Recipe) -> dict[str, Any]:
         args |= {name: text for name in (*BLOCK_WEIGHTS, *BLOCK_RANKS) if (text := getattr(blocks, name).strip())}
     names |= {"rank_dropout": "rank_dropout", "module_dropout": "module_dropout"}
     names |= {
+        "train_t5xxl": "train_t5xxl",
         "loraplus_unet_lr_ratio": "loraplus_unet_lr_ratio",
         "loraplus_text_encoder_lr_ratio": "loraplus_text_lr_ratio",
     }

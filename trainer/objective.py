@@ -15,6 +15,8 @@ from torch import Tensor
 from .groups import Loss
 from .ports import Schedule
 
+HUBER = ("huber", "smooth_l1")
+"""Forms of the error that turn linear at `huber_c`."""
 # sd-scripts' ceiling of the SNR in debiased estimation.
 DEBIASED_SNR = 1000.0
 
@@ -47,10 +49,14 @@ def snr(schedule: Schedule, sigma: Tensor) -> Tensor:
 
 
 def is_flow(schedule: Schedule) -> bool:
-    """Whether x_t = (1 - sigma) x0 + sigma noise: rectified flow, where sigma is the time itself."""
+    """Whether x_t = (1 - sigma) x0 + k sigma noise: rectified flow, where sigma is the time itself.
+
+    k is 1 for all but a few families, which noise their pictures with more than unit noise.
+    """
     sigma = torch.tensor([0.25, 0.75])
-    signal, noise = signal_and_noise(schedule, sigma.to(schedule.sigmas().device))
-    return bool(torch.allclose(signal.cpu(), 1 - sigma, atol=1e-5) and torch.allclose(noise.cpu(), sigma, atol=1e-5))
+    signal, noise = (found.cpu() for found in signal_and_noise(schedule, sigma.to(schedule.sigmas().device)))
+    scale = noise / sigma
+    return bool(torch.allclose(signal, 1 - sigma, atol=1e-5) and torch.allclose(scale, scale[:1], rtol=1e-4))
 
 
 def predicts_velocity(schedule: Schedule, sigma: Tensor) -> bool:

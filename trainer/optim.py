@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -53,11 +53,7 @@ def make_optimizer(settings: Optimizer, placed: Sequence[Placed]) -> torch.optim
     groups = _groups(settings, placed)
     name = settings.optimizer_type
     if name in ADAPTIVE and len({group["lr"] for group in groups}) > 1:
-        raise KilnError(
-            f"{name} learns everything at one rate, and the recipe asks for several: "
-            f"{', '.join(f'{rate:g}' for rate in sorted({group['lr'] for group in groups}))}. Make unet_lr and text_lr "
-            "equal and leave block weights other than 0 and 1 and LoRA+ out, or choose AdamW."
-        )
+        raise several_rates(name, {group["lr"] for group in groups})
     # A rate of its own each group has; polynomial schedules ask for the default one.
     arguments = {"lr": max(group["lr"] for group in groups), **arguments}
     try:
@@ -68,6 +64,15 @@ def make_optimizer(settings: Optimizer, placed: Sequence[Placed]) -> torch.optim
             "look at its own arguments."
         ) from error
     return made
+
+
+def several_rates(name: str, rates: Iterable[float]) -> KilnError:
+    """The error for an optimizer that finds the rate itself and is given several."""
+    return KilnError(
+        f"{name} learns everything at one rate, and the recipe asks for several: "
+        f"{', '.join(f'{rate:g}' for rate in sorted(rates))}. Make unet_lr and text_lr equal and leave block weights "
+        "other than 0 and 1 and LoRA+ out, or choose AdamW."
+    )
 
 
 def class_and_arguments(settings: Optimizer) -> tuple[Any, dict[str, Any]]:

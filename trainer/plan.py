@@ -97,12 +97,18 @@ def _held_out(training: list[int], recipe: Recipe) -> tuple[int, ...]:
 
 
 def _balanced(records: tuple[Record, ...], held_out: tuple[int, ...]) -> tuple[int, ...]:
-    """Each record's repeats; regularisation images are repeated until there are as many as training ones."""
-    repeats = [0 if i in set(held_out) else record.repeats for i, record in enumerate(records)]
+    """Each record's repeats: an epoch sees as many regularisation images as training ones.
+
+    As in sd-scripts' `register_image`s: too few are seen again in turn, those too many are left out from the end.
+    """
+    kept_out = set(held_out)
+    repeats = [0 if i in kept_out or record.is_reg else record.repeats for i, record in enumerate(records)]
     regular = [i for i, record in enumerate(records) if record.is_reg]
-    missing = sum(r for r, record in zip(repeats, records, strict=True) if not record.is_reg)
-    missing -= sum(repeats[i] for i in regular)
-    for turn in range(max(0, missing) if regular else 0):
+    room = sum(repeats)
+    for i in regular:
+        repeats[i] = min(records[i].repeats, room)
+        room -= repeats[i]
+    for turn in range(room if regular else 0):
         repeats[regular[turn % len(regular)]] += 1
     return tuple(repeats)
 

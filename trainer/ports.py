@@ -24,6 +24,8 @@ class Layer:
     """`unet` or `text`."""
     conv: bool
     """Whether it is a convolution larger than 1x1 (LoCon's share)."""
+    t5: bool = False
+    """Whether it is T5's, which is larger than many diffusion models and trained only when asked for."""
     place: tuple[str, int] | None = None
     """In a UNet: `down`, `mid` or `up`, and which of its blocks, from 0."""
 
@@ -67,15 +69,16 @@ class Model(Protocol):
         """The noise of the model's family."""
 
     def layers(self) -> Sequence[Layer]:
-        """Every layer that an adapter can be put on, while open."""
+        """Every layer that an adapter can be put on."""
 
     def blocks(self) -> BlockCounts | None:
         """A UNet's blocks; None for other kinds of model."""
 
-    def open(self, *, precision: str, checkpointing: bool) -> AbstractContextManager[None]:
+    def open(self, *, precision: str, checkpointing: bool, text: bool = True) -> AbstractContextManager[None]:
         """Load everything and keep it open for backward; afterwards the loaded model is as it was before.
 
-        `precision` is one of the recipe's; `checkpointing` computes blocks again in backward.
+        `precision` is one of the recipe's; `checkpointing` computes blocks again in backward; without `text` the text
+        encoder only reads.
         """
 
     def pixel_mark(self) -> str:
@@ -85,9 +88,12 @@ class Model(Protocol):
         """[B, H, W, 3] in 0..1 -> x0."""
 
     def encode_text(
-        self, captions: Sequence[str], views: Sequence[View], *, clip_skip: int, max_tokens: int
+        self, captions: Sequence[str], views: Sequence[View], *, clip_skip: int, max_tokens: int, guidance: float = 0
     ) -> list[Any]:
-        """One conditioning a caption, for pictures seen like that. Differentiable. `max_tokens` 0 reads all."""
+        """One conditioning a caption, for pictures seen like that. Differentiable.
+
+        `max_tokens` 0 reads all; `guidance` is what a distilled model is told, 0 the host's own.
+        """
 
     def denoise(self, x_t: Tensor, sigma: Tensor, conds: Sequence[Any]) -> Tensor:
         """Predicted x0. Differentiable."""
@@ -114,7 +120,7 @@ class ModelTraits:
     device: str
     """`cpu` or `cuda`."""
     clip_layers: int
-    """Layers that clip skip counts; 0 where it means nothing (T5 and other language models)."""
+    """Layers that clip skip counts; 0 where it means nothing: with T5 and other language models, beside CLIP too."""
     weight_bytes: int
     """Of the diffusion model and the text encoders."""
     half: bool = False

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..dataset.images import has_alpha
+from ..dataset.report import counted
 from ..dataset.values import Dataset
 from . import objective
 from .blocks import RANK_LISTS, block_ranks, block_weights
@@ -16,7 +18,7 @@ from .errors import KilnError
 from .files import write_text
 from .groups import Optimizer
 from .network import Placed
-from .optim import ADAPTIVE, BETAS, NEEDS_CUDA, class_and_arguments
+from .optim import ADAPTIVE, BETAS, NEEDS_CUDA, class_and_arguments, several_rates
 from .plan import Plan
 from .ports import Model
 from .recipe import Recipe
@@ -24,8 +26,33 @@ from .spans import parse_span
 
 # Above it, the most noise leaves something of the picture; SD 1.5's own ends at 0.005, a zero SNR in ComfyUI at 5e-8.
 TERMINAL_SNR = 1e-4
-# Schedules that a setting acts on.
-ENDS = {"min_lr_ratio": ("cosine_with_min_lr", "warmup_stable_decay"), "timescale": ("inverse_sqrt",)}
+WAVES = ("cosine_with_restarts", "cosine_with_min_lr", "warmup_stable_decay")
+# What a setting that is not at its default acts with: another setting, and its values; none is any but 0.
+ONLY_WITH: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "min_lr_ratio": ("lr_scheduler", ("cosine_with_min_lr", "warmup_stable_decay")),
+    "lr_decay": ("lr_scheduler", ("warmup_stable_decay",)),
+    "timescale": ("lr_scheduler", ("inverse_sqrt",)),
+    "cycles": ("lr_scheduler", WAVES),
+    "power": ("lr_scheduler", ("polynomial",)),
+    "logit_mean": ("timestep_sampling", ("logit_normal",)),
+    "logit_std": ("timestep_sampling", ("logit_normal",)),
+    "mode_scale": ("timestep_sampling", ("mode",)),
+    "huber_c": ("loss_type", objective.HUBER),
+    "huber_schedule": ("loss_type", objective.HUBER),
+    "lokr_factor": ("network_type", ("LoKr",)),
+    "constraint": ("network_type", ("OFT", "BOFT")),
+    "use_tucker": ("conv_dim", ()),
+    "conv_alpha": ("conv_dim", ()),
+    "loraplus_text_lr_ratio": ("text_lr", ()),
+    "multires_noise_discount": ("multires_noise_iterations", ()),
+    "noise_offset_random_strength": ("noise_offset", ()),
+    "ip_noise_gamma_random_strength": ("ip_noise_gamma", ()),
+    "sample_every": ("sample_prompts", ()),
+    "validate_every": ("validation_share", ()),
+}
+# Made for noise and v prediction; sd-scripts leaves them out with flow models.
+NOT_FOR_FLOW = ("noise_offset", "multires_noise_iterations", "ip_noise_gamma")
+FAVOUR_LOW_NOISE = ("min_snr_gamma", "debiased_estimation")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,9 +106,15 @@ class Preflight:
 
 
 def look_ahead(
-    model: Model, dataset: Dataset, recipe: Recipe, plan: Plan, placed: Sequence[Placed], seconds_a_step: float
+    model: Model,
+    dataset: Dataset,
+    recipe: Recipe,
+    plan: Plan,
+    placed: Sequence[Placed],
+    seconds_a_step: float,
+    start: Iterable[str] | None = None,
 ) -> Preflight:
-    """Everything that is known before the first step."""
+    """Everything that is known before the first step; `start` are the keys of the LoRA that the run goes on from."""
     parameters = sum(p.numel() for one in placed for p in one.adapter.parameters)
     regular = sum(record.is_reg for record in plan.records)
     # fp32 weights, their gradients, and two moments in fp32 or in 8 bits.
@@ -102,7 +135,7 @@ def look_ahead(
         missing_captions=tuple(record.image.name for record in dataset if not record.caption and not record.is_reg),
         memory_bytes=max(estimate, model.memory() if seconds_a_step else 0),
         seconds_a_step=seconds_a_step,
-        notes=tuple(check(recipe, model, plan)),
+        notes=(*check(recipe, model, plan), *_layers(recipe, placed, start or ())),
     )
 
 
@@ -114,6 +147,7 @@ def check(recipe: Recipe, model: Model, plan: Plan) -> list[str]:
     _refuse(recipe, model, plan)
     kind = objective.prediction(model.schedule)
     return [
+        *_alone(recipe),
         *_lengths(recipe, plan),
         *_network(recipe),
         *_noise(recipe, kind),
@@ -147,8 +181,13 @@ def _refuse(recipe: Recipe, model: Model, plan: Plan) -> None:
             f"{optimizer.optimizer_type} needs an NVIDIA GPU, and the model is on {traits.device}; "
             f"choose {optimizer.optimizer_type.removeprefix('Paged').removesuffix('8bit')}."
         )
+    rates = {rate for rate in (optimizer.unet_lr, optimizer.text_lr) if rate}
+    if optimizer.optimizer_type in ADAPTIVE and len(rates) > 1 and traits.clip_layers:
+        raise several_rates(optimizer.optimizer_type, rates)
     if clip_skip > 1 and not traits.clip_layers:
-        raise KilnError(f"clip_skip is {clip_skip}, and this model's text encoder is not CLIP; set it to 1.")
+        raise KilnError(
+            f"clip_skip is {clip_skip}, and this model's text encoder is not CLIP, or not CLIP alone; set it to 1."
+        )
     if clip_skip > max(1, traits.clip_layers):
         raise KilnError(f"clip_skip is {clip_skip}, and CLIP has {traits.clip_layers} layers here.")
     if recipe.compute.precision == "fp16" and traits.device == "cpu":
@@ -163,6 +202,18 @@ def _refuse(recipe: Recipe, model: Model, plan: Plan) -> None:
             f"stop_text_at is {optimizer.stop_text_at}, and with unet_lr 0 nothing would learn from there on; "
             "set it to 0, or train less."
         )
+
+
+def _alone(recipe: Recipe) -> list[str]:
+    """Settings without the one that they act with."""
+    changed = Recipe().differences(recipe)
+    notes = []
+    for name, (other, values) in ONLY_WITH.items():
+        with_it = recipe.setting(other)
+        if name in changed and (with_it not in values if values else not with_it):
+            words = f"{other} {' or '.join(values)}" if values else other
+            notes.append(f"{name} {changed[name][1]} means nothing here; it goes with {words}.")
+    return notes
 
 
 def _lengths(recipe: Recipe, plan: Plan) -> list[str]:
@@ -192,6 +243,30 @@ def _lengths(recipe: Recipe, plan: Plan) -> list[str]:
     return notes
 
 
+def _layers(recipe: Recipe, placed: Sequence[Placed], start: Iterable[str]) -> list[str]:
+    """What one would expect to be trained and is not."""
+    notes = list[str]()
+    if recipe.optimizer.text_lr and not any(one.part == "text" for one in placed):
+        notes.append(
+            f"text_lr {recipe.optimizer.text_lr:g} trains nothing here: no layer of CLIP is left to train. T5 is "
+            "trained with train_t5xxl, other language models are not."
+        )
+    if recipe.network.conv_dim and not any(one.adapter.layer.conv for one in placed):
+        notes.append(f"conv_dim {recipe.network.conv_dim} trains nothing here: no convolution is left to train.")
+    lost = {key.partition(".")[0] for key in start} - {one.adapter.layer.key for one in placed}
+    if lost:
+        why = " Give text_lr a value to keep those of the text encoder." if not recipe.optimizer.text_lr else ""
+        notes.append(
+            f"{counted(len(lost), 'layer')} of the file to start from: not trained here, so not in what is saved: "
+            f"{', '.join(sorted(lost)[:3])}{', ...' if len(lost) > 3 else ''}.{why if _of_text(lost) else ''}"
+        )
+    return notes
+
+
+def _of_text(keys: Iterable[str]) -> bool:
+    return any(key.startswith("lora_te") for key in keys)
+
+
 def _network(recipe: Recipe) -> list[str]:
     """LyCORIS's modules, as they are trained here, have not all of kohya's ways to hold back."""
     network = recipe.network
@@ -216,13 +291,17 @@ def _noise(recipe: Recipe, kind: str) -> list[str]:
             )
     if loss.scale_v_pred_loss and kind != "v":
         notes.append(f"scale_v_pred_loss means nothing here: the model predicts {kind}.")
-    if loss.min_snr_gamma and kind == "flow":
-        notes.append(
-            "min_snr_gamma was made for noise and v prediction; on a flow model it favours low noise strongly."
-        )
-    for name in ("noise_offset", "ip_noise_gamma"):
-        if getattr(noise, f"{name}_random_strength") and not getattr(noise, name):
-            notes.append(f"{name}_random_strength means nothing: {name} is 0.")
+    if kind == "flow":
+        notes += [
+            f"{name} was made for noise and v prediction; on a flow model it favours low noise strongly."
+            for name in FAVOUR_LOW_NOISE
+            if recipe.setting(name)
+        ]
+        notes += [
+            f"{name} was made for noise and v prediction; kohya's scripts leave it out on flow models."
+            for name in NOT_FOR_FLOW
+            if recipe.setting(name)
+        ]
     return notes
 
 
@@ -239,9 +318,6 @@ def _optimizer(recipe: Recipe) -> list[str]:
                 f"{beta} {getattr(settings, beta):g} means nothing with {name}; "
                 "what it has of the kind goes into optimizer_args."
             )
-    for setting, schedules in ENDS.items():
-        if getattr(settings, setting) and settings.lr_scheduler not in schedules:
-            notes.append(f"{setting} means nothing with {settings.lr_scheduler}; it is for {' and '.join(schedules)}.")
     return notes
 
 
@@ -253,8 +329,26 @@ def _data(recipe: Recipe, plan: Plan) -> list[str]:
         notes.append("caption_variants means nothing: captions neither shuffle nor drop anything.")
     if recipe.buckets.random_crop and recipe.saving.validation_share:
         notes.append("Held-out images are tested at their centre crop.")
-    if recipe.loss.prior_preservation and not any(record.is_reg for record in plan.records):
-        notes.append("prior_preservation means nothing: there are no regularisation images.")
+    regular = [i for i, record in enumerate(plan.records) if record.is_reg]
+    for name in ("prior_preservation", "prior_loss_weight"):
+        if name in Recipe().differences(recipe) and not regular:
+            notes.append(f"{name} means nothing: there are no regularisation images.")
+    if spare := sum(
+        plan.records[i].repeats - plan.repeats[i] for i in regular if plan.repeats[i] < plan.records[i].repeats
+    ):
+        notes.append(
+            f"{counted(spare, 'regularisation image')} too many, repeats counted, are left out: an epoch sees as many "
+            "as training images, as in kohya's scripts."
+        )
+    if recipe.saving.validation_share and not plan.held_out:
+        notes.append("validation_share means nothing: a single image is not held out.")
+    if recipe.loss.masked_loss and not any(r.mask or has_alpha(r.image) for r in plan.records):
+        notes.append("masked_loss means nothing: no image has a mask beside it or transparent parts.")
+    if recipe.buckets.enable_bucket and recipe.buckets.min_bucket > recipe.buckets.resolution:
+        notes.append(
+            f"min_bucket {recipe.buckets.min_bucket} is above resolution {recipe.buckets.resolution}: every image is "
+            "cut to a square."
+        )
     most = max(plan.images().values(), default=0)
     if recipe.amount.batch_size > most:
         notes.append(f"batch_size is {recipe.amount.batch_size}; no bucket has more than {most} images an epoch.")

@@ -84,7 +84,7 @@ def single_image() -> Recipe:
     """SD 1.5 at 512: a character from crops of one picture, without the blocks that overfit first (OUTD)."""
     return Recipe().with_settings(
         epochs=10, batch_size=1, dim=16, alpha=16.0, optimizer_type="AdamW8bit", unet_lr=1e-3, text_lr=5e-4,
-        lr_scheduler="constant", warmup="5 %", noise_offset=0.1, color_aug=True,
+        lr_scheduler="constant_with_warmup", warmup="5 %", noise_offset=0.1, color_aug=True,
         down_lr_weight="1,0,0,0,0,0,0,1,1,1,1,1", mid_lr_weight="0", up_lr_weight="0,1,1,1,1,1,0,0,0,0,1,1",
         resolution=512, shuffle_caption=True, keep_tokens=2, clip_skip=2, precision="fp16",
     )  # fmt: skip
@@ -127,7 +127,7 @@ _ROWS: tuple[tuple[str, str, str, Callable[[], Recipe]], ...] = (
     (
         "single-image", SINGLE_IMAGE,
         "For SD 1.5: its block weights are for 12 down and 12 up blocks. 5 to 10 repeats of the crops, about 60 "
-        "regularisation pictures. The warmup counts from cosine on; constant has none.",
+        "regularisation pictures. cosine in place of the constant rate is the article's other choice.",
         single_image,
     ),
     (

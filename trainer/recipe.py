@@ -42,16 +42,22 @@ class Recipe:
         return values
 
     def learned(self) -> dict[str, Any]:
-        """`to_dict` without `WRITING`: the settings that change what is learned, and so tell runs apart."""
-        values = self.to_dict()
-        values["saving"] = {name: value for name, value in values["saving"].items() if name not in WRITING}
-        return values
+        """The settings that change what is learned and are not at their defaults: what tells runs apart.
+
+        A version of the pack with more settings finds the runs of an older one; no default ever changes.
+        """
+        changed = Recipe().differences(self)
+        return {name: _plain(pair[1]) for name, pair in changed.items() if name not in WRITING}
 
     @staticmethod
     def from_dict(values: dict[str, Any]) -> Recipe:
         """The way back; unknown keys raise `KilnError`."""
         recipe: Recipe = _built(Recipe, values, "recipe")
         return recipe
+
+    def setting(self, name: str) -> Any:
+        """The value of the setting of that name, whatever its group."""
+        return self.seed if name == "seed" else getattr(getattr(self, group_of()[name]), name)
 
     def with_settings(self, **values: Any) -> Recipe:
         """A copy with some settings changed, each named by its field alone. Unknown names raise `KilnError`."""

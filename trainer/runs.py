@@ -23,10 +23,13 @@ from .files import append, whole, write_text
 from .formats import save_file
 from .recipe import WRITING, Recipe
 from .state import FILE as STATE_FILE
+from .state import load_state
 from .values import Checkpoint, Run
 
 START_FILE = "start.safetensors"
 """In a run's folder: the LoRA that a fork went on from."""
+RESERVED = ("cache", "kohya", "latents")
+"""Folders beside the runs' that are no run's."""
 LOGS = ("metrics", "validation")
 """In a run's folder: the names of its `.jsonl` files."""
 
@@ -172,9 +175,11 @@ def fingerprint(recipe: Recipe, dataset: Dataset, model: str) -> str:
 def find_folder(root: Path, name: str, mark: str, *, forked: bool = False) -> Path:
     """`root/name`, or `name-2`, ...: the first that is free or that holds the run with this fingerprint.
 
-    A fork counts only where `forked` allows it, and comes first there. Raises `KilnError` for a name that is no plain
-    folder name.
+    A fork counts only where `forked` allows it, and comes first there. An unfinished run that has LoRAs and nothing
+    to go on from is left as it is. Raises `KilnError` for a name that is no plain folder name.
     """
+    if name.casefold() in RESERVED:
+        raise KilnError(f"The run's name is {name!r}, where the pack keeps files of all runs; choose another name.")
     if not re.fullmatch(r"[^\\/:*?\"<>|\x00-\x1f]{1,120}", name) or name.strip(" .") != name:
         raise KilnError(f"The run's name is {name!r}; use letters, digits, spaces, - and _ only.")
     free: Path | None = None
@@ -184,7 +189,7 @@ def find_folder(root: Path, name: str, mark: str, *, forked: bool = False) -> Pa
             free = folder
             break
         about = read_about(folder)
-        if about.get("fingerprint") == mark and (forked or not about.get("origin")):
+        if about.get("fingerprint") == mark and (forked or not about.get("origin")) and not is_stranded(folder):
             mine.append((not about.get("origin"), folder))
     return min(mine, key=lambda pair: pair[0])[1] if mine else free or root / name
 
@@ -217,10 +222,17 @@ def _folders(root: Path, name: str) -> Iterator[Path]:
 
 
 def is_finished(folder: Path) -> bool:
-    """Whether a whole run with its last LoRA lies there; earlier ones may have been deleted to make room."""
-    about = read_about(folder)
-    files = [folder / row["file"] for row in about.get("checkpoints", [])]
-    return bool(about.get("finished") and files) and files[-1].is_file()
+    """Whether a whole run lies there with any of its LoRAs; others may have been deleted to make room."""
+    return bool(read_about(folder).get("finished")) and _has_files(folder)
+
+
+def is_stranded(folder: Path) -> bool:
+    """Whether an unfinished run lies there whose LoRAs beginning anew would delete: its state is gone or broken."""
+    return not read_about(folder).get("finished") and _has_files(folder) and load_state(folder) is None
+
+
+def _has_files(folder: Path) -> bool:
+    return any((folder / row["file"]).is_file() for row in read_about(folder).get("checkpoints", []))
 
 
 def load_run(folder: Path) -> Run:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 
@@ -23,6 +24,7 @@ class Span:
         return min(steps, max(least, round(self.amount * factor)))
 
 
+@functools.lru_cache(maxsize=256)
 def parse_span(text: str) -> Span:
     """The span that `text` says; a bare number is a share below 1 and steps from 1 on, as in kohya's scripts.
 

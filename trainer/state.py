@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .errors import KilnError
 from .files import refused, whole
 from .network import Placed
 
@@ -65,12 +66,21 @@ def restore(
     schedule: Any,
     average: Average | None,
 ) -> None:
-    """Put a state back into freshly made parts of the same recipe."""
+    """Put a state back into freshly made parts of the same recipe.
+
+    Raises `KilnError` when it does not fit, as after an update of a package that changed its optimizer's state.
+    """
     parameters = [p for one in placed for p in one.adapter.parameters]
-    for parameter, value in zip(parameters, state["weights"], strict=True):
-        parameter.copy_(value)
-    optimizer.load_state_dict(state["optimizer"])
-    schedule.load_state_dict(state["schedule"])
+    try:
+        for parameter, value in zip(parameters, state["weights"], strict=True):
+            parameter.copy_(value)
+        optimizer.load_state_dict(state["optimizer"])
+        schedule.load_state_dict(state["schedule"])
+    except (ValueError, RuntimeError, LookupError, TypeError) as error:
+        raise KilnError(
+            f"What this run left to go on from does not fit any more ({error}). Put the packages back to the versions "
+            f"that it began with, or give the run another name to begin anew; its LoRAs stay as they are."
+        ) from error
     if average is not None:
         for mine, saved in zip(average.shadow, state["average"], strict=True):
             mine.copy_(saved)

@@ -15,7 +15,18 @@ from .formats import load_file
 from .ports import Model, Reporter
 from .preflight import Preflight
 from .recipe import Recipe
-from .runs import START_FILE, RunFolder, changes, find_folder, fingerprint, is_finished, latest, load_run, read_about
+from .runs import (
+    START_FILE,
+    RunFolder,
+    changes,
+    find_folder,
+    fingerprint,
+    is_finished,
+    is_stranded,
+    latest,
+    load_run,
+    read_about,
+)
 from .values import Run
 
 
@@ -46,11 +57,16 @@ class Task:
         mark = self._fingerprint()
         folder = find_folder(self.root, self.name, mark, forked=fork)
         if is_finished(folder):
-            return load_run(folder)
+            return _whole(folder, reporter)
         start, origin = self.start, str(read_about(folder).get("origin", ""))
         before = latest(self.root, self.name)
         if origin:
             start = load_file(folder / START_FILE)[0]
+        elif before and before != folder and read_about(before).get("fingerprint") == mark and is_stranded(before):
+            reporter.note(
+                f"{before.name} holds LoRAs of this very run and no state to go on from; it stays as it is, and "
+                f"training begins anew in {folder.name}."
+            )
         elif before and before != folder:
             different = "; ".join(changes(before, self.recipe)) or "the dataset, the captions or the model"
             reporter.note(f"Not the run in {before.name}. Different: {different}.")
@@ -74,3 +90,14 @@ class Task:
             digest.update(key.encode())
             digest.update(self.start[key].detach().float().cpu().numpy().tobytes())
         return digest.hexdigest()
+
+
+def _whole(folder: Path, reporter: Reporter) -> Run:
+    """A finished run, and a word about LoRAs of it that somebody deleted."""
+    run, saved = load_run(folder), len(read_about(folder)["checkpoints"])
+    if len(run.checkpoints) < saved:
+        reporter.note(
+            f"{folder.name} is finished; {len(run.checkpoints)} of its {saved} LoRAs are still there. To train it "
+            "anew, delete them all, or give the run another name."
+        )
+    return run

@@ -126,8 +126,9 @@ def test_the_loss_is_the_families_own(name: str, tried: Callable[[str], Any]) ->
         ("SD_X4Upscaler", "sd_v2", "v"),
         ("SDXL-v", "sdxl_base_v1-0", "v"),
         ("SDXLRefiner", "SDXLRefiner", "epsilon"),
-        ("Flux", "Flux", "flow"),
-        ("ZImage", "Lumina2", "flow"),
+        ("Flux", "flux1", "flow"),
+        ("ZImage", "zimage", "flow"),
+        ("AuraFlow", "AuraFlow", "flow"),
     ],
 )
 def test_the_file_tells_bases_apart(name: str, version: str, prediction: str, tried: Callable[[str], Any]) -> None:

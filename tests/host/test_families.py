@@ -42,7 +42,7 @@ FAMILIES = {
     "sd3": Family(
         "FLOW",
         "flow",
-        "sd3/lora",
+        "stable-diffusion-3/lora",
         (
             "lora_unet_joint_blocks_0_x_block_attn_qkv",
             "lora_unet_joint_blocks_0_context_block_mlp_fc1",

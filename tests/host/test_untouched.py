@@ -44,7 +44,8 @@ def picture(loaded: Any) -> Any:
 
     settings = Sampling(steps=2, cfg=4.0, sampler="euler", scheduler="normal")
     positive, negative = (encode_prompt(loaded.clip, text) for text in ("1girl, smile", ""))
-    return sample(loaded.model, loaded.vae, positive, negative, empty_latent(loaded.model, 64, 64), settings, seed=3)
+    latent = empty_latent(loaded.model, loaded.vae, 64, 64)
+    return sample(loaded.model, loaded.vae, positive, negative, latent, settings, seed=3)
 
 
 @pytest.fixture

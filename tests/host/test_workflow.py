@@ -40,6 +40,8 @@ def test_the_graph_trains_saves_and_sweeps_and_trains_once_only(host: Host, work
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert progress_of(heard, "train") == [(row["step"], len(rows)) for row in rows]
     assert progress_of(heard, "sweep")[-1] == (6, 6)
+    texts = [message.data["text"] for message in heard if message.kind == "progress_text"]
+    assert json.loads((run / "preflight.json").read_text())["text"] in texts[0]
     about = json.loads((run / "run.json").read_text())
     assert about["finished"]
     assert about["trigger"] == "mirelva"

@@ -86,8 +86,6 @@ class Family:
     """The host's `ModelType`."""
     key: str
     """A name that the saved file must have."""
-    predicts: str = ""
-    """What the pack says that the network predicts, where its kind alone does not tell."""
     pooled: int = 0
     """Width of the pooled text; 0 for families without."""
     extra: Callable[[Draw], dict[str, Any]] = nothing
@@ -113,7 +111,7 @@ class Family:
     @property
     def prediction(self) -> str:
         """What the pack must say that the network predicts."""
-        return self.predicts or PREDICTIONS[self.kind]
+        return PREDICTIONS[self.kind]
 
 
 @dataclass(frozen=True, kw_only=True)

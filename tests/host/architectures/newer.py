@@ -172,7 +172,7 @@ FAMILIES = (
     made("ErnieImage", "Ernie Image", ERNIE, "layers_0_self_attention_to_q", latent=(128, 4, 4), text=(7, 48)),
     made(
         "HiDreamO1", "HiDream-O1", HIDREAM_O1, "language_model_layers_0_self_attn_q_proj", latent=(3, 64, 32),
-        extra=_tokens, idle=("lora_unet_visual_*",), predicts="other", rate=3e-2,
+        extra=_tokens, idle=("lora_unet_visual_*",), rate=3e-2,
         note="Pixels, without an autoencoder; a flow whose noise is eight times as strong.",
     ),
     made("Ideogram4", "Ideogram 4", IDEOGRAM, "layers_0_attention_qkv", latent=(128, 4, 4)),

@@ -92,7 +92,7 @@ class Still(HostModel):
         return self.latent.clone()
 
     def encode_text(
-        self, captions: Sequence[str], views: Sequence[Any], *, clip_skip: int, max_tokens: int
+        self, captions: Sequence[str], views: Sequence[Any], *, clip_skip: int, max_tokens: int, guidance: float = 0
     ) -> list[Any]:
         """The conditioning, whatever the caption, with the sizes that the host's encoding gives it."""
         cross, about = self.cond

@@ -76,7 +76,7 @@ class FakeModel:
         ]
 
     @contextlib.contextmanager
-    def open(self, *, precision: str, checkpointing: bool) -> Iterator[None]:
+    def open(self, *, precision: str, checkpointing: bool, text: bool = True) -> Iterator[None]:
         self.is_open = True
         try:
             yield
@@ -88,7 +88,7 @@ class FakeModel:
         return torch.cat([x, x.mean(dim=1, keepdim=True)], dim=1)
 
     def encode_text(
-        self, captions: Sequence[str], views: Sequence[View], *, clip_skip: int, max_tokens: int
+        self, captions: Sequence[str], views: Sequence[View], *, clip_skip: int, max_tokens: int, guidance: float = 0
     ) -> list[Any]:
         self.encoded += captions
         self.views += views

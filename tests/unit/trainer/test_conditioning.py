@@ -49,18 +49,18 @@ def test_what_is_kept_has_a_limit(fake_model: Any, monkeypatch: pytest.MonkeyPat
     assert len(conditioner.encode(["x", "y", "z", "x"], [VIEW] * 4)) == 4
 
 
-def test_clip_skip_and_the_length_of_captions_reach_the_host(fake_model: Any) -> None:
+def test_clip_skip_guidance_and_the_length_of_captions_reach_the_host(fake_model: Any) -> None:
     model, asked = fake_model(), []
     encode = model.encode_text
 
-    def watched(captions: Any, views: Any, *, clip_skip: int, max_tokens: int) -> Any:
-        asked.append((clip_skip, max_tokens))
-        return encode(captions, views, clip_skip=clip_skip, max_tokens=max_tokens)
+    def watched(captions: Any, views: Any, **settings: Any) -> Any:
+        asked.append(settings)
+        return encode(captions, views, **settings)
 
     model.encode_text = watched
-    recipe = Recipe().with_settings(clip_skip=2, max_token_length=150)
+    recipe = Recipe().with_settings(clip_skip=2, max_token_length=150, guidance_scale=3.5)
     Conditioner(model, recipe, frozen=True).encode(["a"], [VIEW])
-    assert asked == [(2, 150)]
+    assert asked == [{"clip_skip": 2, "max_tokens": 150, "guidance": 3.5}]
 
 
 def test_captions_can_be_encoded_before_they_are_asked_for(fake_model: Any) -> None:

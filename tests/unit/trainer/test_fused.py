@@ -93,6 +93,18 @@ def test_images_may_lie_in_memory_either_way(layout: torch.memory_format) -> Non
         torch.testing.assert_close(mine, theirs)
 
 
+@pytest.mark.parametrize(("module", "shape"), CASES)
+def test_a_model_may_change_the_answer_in_place(module: nn.Module, shape: tuple[int, ...]) -> None:
+    down, up, layer = factors(module)
+    x = torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    changed = fused.with_lora(layer, x, down, up, 0.7)
+    changed += 1
+    grads = torch.autograd.grad(changed.square().sum(), (down, up))
+    wanted = torch.autograd.grad((merged(layer, x, down, up, 0.7) + 1).square().sum(), (down, up))
+    for mine, theirs in zip(grads, wanted, strict=True):
+        torch.testing.assert_close(mine, theirs)
+
+
 def test_factors_stay_fp32_where_the_layer_computes_in_less() -> None:
     down, up, layer = factors(PLAIN["linear"][0], dtype=torch.float32)
     half = layer.to(torch.bfloat16)

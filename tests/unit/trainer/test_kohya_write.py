@@ -19,6 +19,7 @@ from lora_kiln.trainer import groups
 from lora_kiln.trainer.errors import KilnError
 from lora_kiln.trainer.kohya import read_config, tomllib
 from lora_kiln.trainer.kohya_write import config_settings, save_config, write_config, write_prompts
+from lora_kiln.trainer.optim import ADAPTIVE
 from lora_kiln.trainer.presets import PRESETS
 from lora_kiln.trainer.recipe import Recipe
 
@@ -38,13 +39,15 @@ WHOLE: dict[str, st.SearchStrategy[Any]] = {
     "caption_separator": st.sampled_from([",", ";"]), "secondary_separator": st.sampled_from(["", ";;;"]),
     "noise_offset_random_strength": st.booleans(), "ip_noise_gamma_random_strength": st.booleans(),
     "zero_terminal_snr": st.booleans(),
+    "train_t5xxl": st.booleans(),
     "loraplus_unet_lr_ratio": st.floats(0.5, 64), "loraplus_text_lr_ratio": st.floats(0.5, 64),
     "resolution": st.integers(1, 64).map(lambda n: n * 64), "bucket_step": st.sampled_from([8, 32, 64]),
     "min_bucket": st.integers(64, 512), "max_bucket": st.integers(512, 4096), "enable_bucket": st.booleans(),
     "bucket_no_upscale": st.booleans(), "flip_aug": st.booleans(), "random_crop": st.booleans(),
     "color_aug": st.booleans(), "shuffle_caption": st.booleans(), "keep_tokens": st.integers(0, 9),
     "keep_tokens_separator": st.sampled_from(["", "|||"]), "caption_dropout": SHARE, "tag_dropout": SHARE,
-    "clip_skip": st.integers(1, 4), "max_token_length": st.sampled_from([75, 150, 225]), "noise_offset": SHARE,
+    "clip_skip": st.integers(1, 4),
+    "guidance_scale": st.floats(0, 10), "max_token_length": st.sampled_from([75, 150, 225]), "noise_offset": SHARE,
     "adaptive_noise_scale": SHARE, "multires_noise_iterations": st.integers(0, 12),
     "multires_noise_discount": st.floats(0.01, 1), "ip_noise_gamma": SHARE, "min_timestep": st.integers(0, 499),
     "max_timestep": st.integers(500, 1000), "timestep_sampling": st.sampled_from(groups.TIMESTEPS),
@@ -92,6 +95,9 @@ def recipes(draw: st.DrawFn) -> Recipe:
         values["lr_decay"] = draw(st.sampled_from(["0", "300", "25 %"]))
     for part in (AMOUNTS, SNR, NETWORKS, OPTIMIZERS):
         values |= draw(part)
+    if values.get("optimizer_type") in ADAPTIVE:
+        # They learn everything at one rate.
+        values["text_lr"] = values["unet_lr"] = draw(RATE)
     return Recipe().with_settings(**values)
 
 

@@ -64,6 +64,12 @@ FAMILIES = {
         lambda s: 1 / s**2,
         SIGMAS["flow"],
     ),
+    "strong flow": Family(
+        lambda x0, noise, s: s * 8 * noise + (1 - s) * x0,
+        lambda s, out, x: x - s * out,
+        lambda s: 1 / s**2,
+        SIGMAS["flow"],
+    ),
     "cosmos rflow": Family(add, rflow_denoised, lambda s: ((s + 1) / s) ** 2),
     "x0": Family(add, lambda s, out, x: out, lambda s: np.ones_like(s)),
 }
@@ -140,7 +146,15 @@ def test_the_loss_of_an_image_is_its_mean_times_its_weight_in_fp32() -> None:
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [("eps", "epsilon"), ("v", "v"), ("flow", "flow"), ("edm", "other"), ("cosmos rflow", "other"), ("x0", "other")],
+    [
+        ("eps", "epsilon"),
+        ("v", "v"),
+        ("flow", "flow"),
+        ("strong flow", "flow"),
+        ("edm", "other"),
+        ("cosmos rflow", "other"),
+        ("x0", "other"),
+    ],
 )
 def test_what_a_model_predicts_is_read_from_its_schedule(name: str, expected: str) -> None:
     schedule = HandMade(FAMILIES[name], torch.float32)

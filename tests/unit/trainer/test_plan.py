@@ -75,12 +75,10 @@ def test_the_size_that_counts_is_the_crops() -> None:
     [
         ([1], [10]),  # one picture, seen as often as all ten training ones
         ([1, 1, 1], [4, 3, 3]),
-        ([20, 1], [20, 1]),  # more than enough stays as it is
+        ([3, 20, 1], [3, 7, 0]),  # what is too much is left out
     ],
 )
-def test_regularisation_is_repeated_up_to_the_number_of_training_pictures(
-    regular: list[int], expected: list[int]
-) -> None:
+def test_an_epoch_sees_as_much_regularisation_as_training(regular: list[int], expected: list[int]) -> None:
     training = records((SQUARE, 6), (SQUARE, 4))
     regularisation = records(*[(SQUARE, n) for n in regular], is_reg=True)
     assert plan_of(*training, *regularisation).repeats == (6, 4, *expected)

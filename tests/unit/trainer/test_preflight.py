@@ -28,10 +28,13 @@ SIZES = {"resolution": 96, "bucket_step": 32, "max_bucket": 128}
 
 @pytest.fixture
 def ahead(tmp_path: Path, folder: Any, fake_model: Any, fake_reporter: Any) -> Callable[..., Preflight]:
-    def look(dataset: Dataset, recipe: Recipe, *, model: Any = None, reporter: Any = None) -> Preflight:
+    def look(
+        dataset: Dataset, recipe: Recipe, *, model: Any = None, reporter: Any = None,
+        start: dict[str, Tensor] | None = None,
+    ) -> Preflight:  # fmt: skip
         return loop.preflight(
             model or fake_model(), dataset, recipe, folder("ahead"), reporter or fake_reporter(),
-            latents=tmp_path / "latents",
+            latents=tmp_path / "latents", start=start,
         )  # fmt: skip
 
     return look
@@ -156,14 +159,29 @@ NOTES: list[tuple[dict[str, Any], str]] = [
     ({"lr_scheduler": "cosine", "warmup": "50"}, "warmup 50 is the whole run"),
     ({"lr_scheduler": "warmup_stable_decay", "lr_decay": "1 %"}, "lr_decay 1 % of 4 updates is none"),
     ({"stop_text_at": "1 %"}, "stop_text_at 1 % of 4 updates is less than one: the text encoder stops after the first"),
-    ({"min_lr_ratio": 0.1}, "min_lr_ratio means nothing with constant; it is for cosine_with_min_lr and warmup_stable"),
-    ({"timescale": 9}, "timescale means nothing with constant; it is for inverse_sqrt"),
+    (
+        {"min_lr_ratio": 0.1},
+        "min_lr_ratio 0.1 means nothing here; it goes with lr_scheduler cosine_with_min_lr or warmup",
+    ),
+    ({"timescale": 9}, "timescale 9 means nothing here; it goes with lr_scheduler inverse_sqrt."),
     ({"optimizer_type": "CAME", "beta1": 0.5}, "beta1 0.5 means nothing with CAME"),
     ({"optimizer_type": "Adafactor", "beta2": 0.99}, "beta2 0.99 means nothing with Adafactor"),
     ({"optimizer_type": "SGD", "beta2": 0.9}, "beta2 0.9 means nothing with SGD"),
     ({"prior_preservation": True}, "prior_preservation means nothing: there are no regularisation images"),
-    ({"noise_offset_random_strength": True}, "noise_offset_random_strength means nothing: noise_offset is 0"),
-    ({"ip_noise_gamma_random_strength": True}, "ip_noise_gamma_random_strength means nothing: ip_noise_gamma is 0"),
+    ({"prior_loss_weight": 0.5}, "prior_loss_weight means nothing: there are no regularisation images"),
+    ({"masked_loss": True}, "masked_loss means nothing: no image has a mask beside it or transparent parts"),
+    ({"min_bucket": 512, "max_bucket": 1024}, "min_bucket 512 is above resolution 64: every image is cut to a square"),
+    ({"conv_dim": 2, "skip_layers": ("conv",)}, "conv_dim 2 trains nothing here: no convolution is left to train"),
+    ({"huber_c": 0.5}, "huber_c 0.5 means nothing here; it goes with loss_type huber or smooth_l1."),
+    ({"conv_alpha": 4.0, "conv_dim": 0}, "conv_alpha 4.0 means nothing here; it goes with conv_dim."),
+    (
+        {"noise_offset_random_strength": True},
+        "noise_offset_random_strength True means nothing here; it goes with noise_offset.",
+    ),
+    (
+        {"ip_noise_gamma_random_strength": True},
+        "ip_noise_gamma_random_strength True means nothing here; it goes with ip_noise_gamma.",
+    ),
 ]
 
 
@@ -174,6 +192,34 @@ def test_settings_that_mean_nothing_together_are_noted(
     found = ahead(pictures("red", "blue", "lime"), small_recipe().with_settings(**settings))
     assert len([note for note in found.notes if words in note]) == 1
     assert words in found.text()
+
+
+def test_a_text_rate_without_a_layer_of_clip_is_noted(
+    ahead: Any, pictures: Pictures, small_recipe: Any, fake_model: Any
+) -> None:
+    model, layers = fake_model(), fake_model().layers()
+    model.layers = lambda: [dataclasses.replace(layer, t5=layer.part == "text") for layer in layers]
+    dataset = pictures("red")
+    found = ahead(dataset, small_recipe(batch=1), model=model)
+    assert found.layers == 2
+    [note] = found.notes
+    assert "trains nothing here: no layer of CLIP is left to train. T5 is trained with train_t5xxl" in note
+    asked = ahead(dataset, small_recipe(batch=1).with_settings(train_t5xxl=True), model=model)
+    assert (asked.layers, asked.notes) == (3, ())
+
+
+def test_layers_of_a_starting_file_that_are_lost_are_named(
+    ahead: Any, pictures: Pictures, small_recipe: Any, train: Any
+) -> None:
+    dataset, recipe = pictures("red"), small_recipe(batch=1)
+    start, _ = load_file(train(dataset, recipe).checkpoint(0).file)
+    assert ahead(dataset, recipe, start=start).notes == ()
+    strange = {**start, "lora_unet_elsewhere.lora_down.weight": torch.ones(2, 4)}
+    [note] = ahead(dataset, recipe, start=strange).notes
+    assert note.startswith("1 layer of the file to start from: not trained here")
+    assert note.endswith(" lora_unet_elsewhere.")
+    [note] = ahead(dataset, recipe.with_settings(text_lr=0.0), start=start).notes
+    assert note.endswith("lora_te_words. Give text_lr a value to keep those of the text encoder.")
 
 
 def test_a_recipe_without_contradictions_has_no_notes(
@@ -193,8 +239,46 @@ def test_a_recipe_without_contradictions_has_no_notes(
         "zero_terminal_snr": True,
     }  # fmt: skip
     assert ahead(dataset, small_recipe().with_settings(**flowing), model=model).notes == ()
-    [note] = ahead(dataset, small_recipe().with_settings(min_snr_gamma=5.0), model=model).notes
-    assert "on a flow model it favours low noise strongly" in note
+    for settings, words in (
+        ({"min_snr_gamma": 5.0}, "on a flow model it favours low noise strongly"),
+        ({"debiased_estimation": True}, "on a flow model it favours low noise strongly"),
+        ({"noise_offset": 0.1}, "kohya's scripts leave it out on flow models"),
+    ):
+        [note] = ahead(dataset, small_recipe().with_settings(**settings), model=model).notes
+        assert note.startswith(next(iter(settings)))
+        assert words in note
+
+
+def test_images_that_are_left_out_and_masks_that_are_not_there_are_told(
+    ahead: Any, pictures: Pictures, small_recipe: Any
+) -> None:
+    dataset = Dataset(records=(*pictures("red", "blue"), *pictures("gray", is_reg=True, repeats=5)))
+    recipe = small_recipe(batch=1).with_settings(masked_loss=True)
+    first, second = ahead(dataset, recipe).notes
+    assert first.startswith("3 regularisation images too many, repeats counted, are left out")
+    assert second.startswith("masked_loss means nothing")
+    masked = [dataclasses.replace(record, mask=record.image) for record in pictures("red", "blue")]
+    assert ahead(Dataset(records=tuple(masked)), recipe).notes == ()
+    [note] = ahead(pictures("red"), small_recipe(batch=1).with_settings(validation_share=0.2)).notes
+    assert note == "validation_share means nothing: a single image is not held out."
+
+
+def test_too_little_memory_says_what_takes_less(
+    ahead: Any, pictures: Pictures, small_recipe: Any, fake_model: Any, train: Any
+) -> None:
+    model = fake_model()
+
+    def full(*_: Any) -> Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
+
+    model.denoise = full
+    words = r"too small for 2 x 64x64 pixels: switch gradient_checkpointing on, or lower batch_size from 2 .*CUDA out"
+    with pytest.raises(KilnError, match=words):
+        ahead(pictures("red", "blue"), small_recipe(batch=2), model=model)
+    with pytest.raises(KilnError, match=words):
+        train(pictures("red", "blue"), small_recipe(batch=2), model=model)
+    assert not model.is_open
+    assert not any("forward" in module.__dict__ for module in model.modules())
 
 
 # What is refused before a picture is encoded, and what needs the model's layers.
@@ -210,9 +294,13 @@ EARLY: list[tuple[dict[str, Any], str]] = [
     ({"unet_lr": 0.0, "stop_text_at": "50 %"}, "with unet_lr 0 nothing would learn"),
     ({"unet_lr": 0.0, "stop_text_at": "1 %", "epochs": 9}, "with unet_lr 0 nothing would learn"),
     ({"optimizer_args": ("fast=True",)}, "AdamW does not take fast"),
+    ({"optimizer_type": "Prodigy", "unet_lr": 1.0, "text_lr": 0.5}, "learns everything at one rate"),
 ]
 LATE: list[tuple[dict[str, Any], str]] = [
-    ({"optimizer_type": "Prodigy", "unet_lr": 1.0, "text_lr": 0.5}, "learns everything at one rate"),
+    (
+        {"optimizer_type": "Prodigy", "unet_lr": 1.0, "text_lr": 1.0, "loraplus_unet_lr_ratio": 4.0},
+        "learns everything at one rate",
+    ),
     ({"only_layers": ("nowhere",)}, "No layer is left to train"),
 ]
 
@@ -236,6 +324,6 @@ def test_clip_skip_is_refused_where_there_is_no_clip(
 ) -> None:
     model = fake_model()
     model.traits = lambda: ModelTraits(device="cpu", clip_layers=0, weight_bytes=0)
-    with pytest.raises(KilnError, match="this model's text encoder is not CLIP; set it to 1"):
+    with pytest.raises(KilnError, match="this model's text encoder is not CLIP, or not CLIP alone; set it to 1"):
         ahead(pictures("red"), small_recipe().with_settings(clip_skip=2), model=model)
     ahead(pictures("red"), small_recipe(), model=model)

@@ -38,8 +38,9 @@ EXPECTED: dict[str, dict[str, Any]] = {
         "text_lr": 2e-4, "lr_scheduler": "constant", "optimizer_type": "AdamW8bit", "resolution": 512, "clip_skip": 1,
     },
     "single-image": {
-        "resolution": 512, "dim": 16, "alpha": 16.0, "unet_lr": 1e-3, "text_lr": 5e-4, "lr_scheduler": "constant",
-        "warmup": "5 %", "shuffle_caption": True, "keep_tokens": 2, "clip_skip": 2, "noise_offset": 0.1,
+        "resolution": 512, "dim": 16, "alpha": 16.0, "unet_lr": 1e-3, "text_lr": 5e-4,
+        "lr_scheduler": "constant_with_warmup", "warmup": "5 %", "shuffle_caption": True,
+        "keep_tokens": 2, "clip_skip": 2, "noise_offset": 0.1,
         "color_aug": True, "flip_aug": False, "down_lr_weight": "1,0,0,0,0,0,0,1,1,1,1,1", "mid_lr_weight": "0",
         "up_lr_weight": "0,1,1,1,1,1,0,0,0,0,1,1", "epochs": 10, "optimizer_type": "AdamW8bit", "batch_size": 1,
     },

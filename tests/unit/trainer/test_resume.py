@@ -13,10 +13,11 @@ import pytest
 import torch
 
 from lora_kiln.dataset.values import Dataset
-from lora_kiln.trainer import loop
+from lora_kiln.trainer import loop, writing
 from lora_kiln.trainer.errors import KilnError
 from lora_kiln.trainer.groups import Network
 from lora_kiln.trainer.recipe import Recipe
+from lora_kiln.trainer.state import load_state
 
 TAGS = ("kiln", "a", "b", "c")
 # Where the run is judged and saved in between, so that a stop can fall everywhere.
@@ -156,26 +157,28 @@ def test_a_run_goes_on_from_its_last_step_and_says_so(
     assert "Going on after step 5 of 8." in reporter.notes
 
 
-def test_a_kill_between_a_lora_and_the_state_behind_it_loses_nothing(
+def test_a_kill_between_the_state_and_its_lora_loses_nothing(
     attempt: Any, recipe_of: Any, folder: Any, outcome: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The LoRA of step 6, an epoch's end, is there and the state is still that of step 3."""
+    """The state of step 6, an epoch's end, is there and the last LoRA is still that of step 3."""
     recipe = recipe_of(keep_last=1)
     assert attempt(recipe, "run", Bomb())
     expected = outcome(folder("run").folder)
     (folder("run").folder / "run.json").unlink()
-    save, calls = loop.save_state, []
+    save, saved = writing.save_file, []
 
-    def killed(*args: Any, **values: Any) -> None:
-        calls.append(values["step"])
-        if values["step"] > 3:
+    def killed(tensors: Any, metadata: dict[str, str], file: Path) -> None:
+        saved.append(int(metadata["ss_steps"]))
+        if saved[-1] > 3:
             raise Stopped
-        save(*args, **values)
+        save(tensors, metadata, file)
 
-    monkeypatch.setattr(loop, "save_state", killed)
+    monkeypatch.setattr(writing, "save_file", killed)
     assert not attempt(recipe, "run", Bomb())
-    assert calls[:2] == [3, 6]
-    assert [file.name for file in folder("run").folder.glob("*.safetensors")] == ["run-000003.safetensors"]
+    assert saved == [3, 6]
+    state = load_state(folder("run").folder)
+    assert state is not None
+    assert state["step"] == 6
     monkeypatch.undo()
     assert attempt(recipe, "run", Bomb())
     assert outcome(folder("run").folder) == expected

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from lora_kiln.dataset.values import Dataset
-from lora_kiln.trainer import loop
+from lora_kiln.trainer import loop, step
 from lora_kiln.trainer.batches import Batch, Batches, Update
 from lora_kiln.trainer.errors import NotFinite
 from lora_kiln.trainer.formats import load_file
@@ -211,12 +211,12 @@ def test_overflows_at_the_least_scale_are_a_divergence(
     fake_model: Any, fake_reporter: Any, pictures: Pictures, small_recipe: Recipes, train: Train
 ) -> None:
     """The loss stays finite all the time; no scale is low enough for such gradients."""
-    reporter, halvings = fake_reporter(), int(math.log2(loop.FIRST_SCALE / loop.LEAST_SCALE))
+    reporter, halvings = fake_reporter(), int(math.log2(step.FIRST_SCALE / step.LEAST_SCALE))
     model = halved(fake_model, tuple(range(TRIAL + 2, 200)))
-    with pytest.raises(NotFinite, match=f"{loop.BAD_STEPS_IN_A_ROW} steps in a row"):
+    with pytest.raises(NotFinite, match=f"{step.BAD_STEPS_IN_A_ROW} steps in a row"):
         train(pictures("red"), small_recipe(epochs=40), model=model, reporter=reporter)
     assert all(math.isfinite(step.loss) for step in reporter.steps)
-    assert len(reporter.steps) == 1 + halvings + loop.BAD_STEPS_IN_A_ROW
+    assert len(reporter.steps) == 1 + halvings + step.BAD_STEPS_IN_A_ROW
 
 
 def test_the_scale_goes_on_with_a_run(
@@ -227,12 +227,12 @@ def test_the_scale_goes_on_with_a_run(
         train(pictures("red"), small_recipe(epochs=8), model=model, reporter=fake_reporter(stop_at=4))
     state = load_state(folder("run").folder)
     assert state is not None
-    assert (state["counts"]["scale"], state["counts"]["good_steps"]) == (loop.FIRST_SCALE / 4, 1)
+    assert (state["counts"]["scale"], state["counts"]["good_steps"]) == (step.FIRST_SCALE / 4, 1)
     with pytest.raises(KeyboardInterrupt):
         train(pictures("red"), small_recipe(epochs=8), model=halved(fake_model), reporter=fake_reporter(stop_at=6))
     state = load_state(folder("run").folder)
     assert state is not None
-    assert (state["counts"]["scale"], state["counts"]["good_steps"]) == (loop.FIRST_SCALE / 4, 3)
+    assert (state["counts"]["scale"], state["counts"]["good_steps"]) == (step.FIRST_SCALE / 4, 3)
 
 
 @pytest.mark.parametrize("half", [False, True])

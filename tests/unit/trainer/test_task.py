@@ -70,17 +70,39 @@ def test_a_finished_run_is_found_and_not_trained_again(task: Any, run: Any) -> N
     assert again.model.calls == 0
 
 
-def test_a_finished_run_without_its_last_file_is_trained_again(task: Any, run: Any) -> None:
+def test_a_finished_run_without_any_of_its_files_is_trained_again(task: Any, run: Any) -> None:
     first, _ = run(task())
     kept = weights(first)
-    first.checkpoint(1).file.unlink()
-    found, heard = run(task())
-    assert ([one.epoch for one in found.checkpoints], heard.steps) == ([2], [])
+    # The last ones are often the first to be thrown away: they have learned too much.
     first.checkpoint(2).file.unlink()
+    found, heard = run(task())
+    assert ([one.epoch for one in found.checkpoints], heard.steps) == ([1], [])
+    assert heard.notes[0].startswith("cat is finished; 1 of its 2 LoRAs are still there. To train it anew")
+    first.checkpoint(1).file.unlink()
     second, heard = run(task())
     assert second.folder == first.folder
     assert len(heard.steps) == 2
     assert equal(weights(second), kept)
+
+
+def test_saved_loras_without_a_state_are_left_alone(task: Any, run: Any) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(task(), stop_at=2)
+    [file] = (task().root / "cat").glob("*.safetensors")
+    kept = file.read_bytes()
+    for damage in (lambda state: state.write_bytes(b"torn"), Path.unlink):
+        damage(task().root / "cat" / "state.pt")
+        found, heard = run(task())
+        assert found.folder.name == "cat-2"
+        assert file.read_bytes() == kept
+        if heard.steps:
+            assert heard.notes[0].startswith("cat holds LoRAs of this very run and no state to go on from")
+
+
+@pytest.mark.parametrize("name", ["latents", "Cache"])
+def test_folders_of_all_runs_are_no_name(task: Any, run: Any, name: str) -> None:
+    with pytest.raises(KilnError, match=f"The run's name is '{name}', where the pack keeps files of all runs"):
+        run(task(name=name))
 
 
 def test_a_stopped_run_goes_on_where_it_stopped(task: Any, run: Any) -> None:
