@@ -97,11 +97,11 @@ def open_alpha(source: Record | Path) -> Image.Image | None:
     return alpha.crop(source.crop.as_tuple()) if isinstance(source, Record) and source.crop else alpha
 
 
-def has_alpha(path: Path) -> bool:
+def may_have_alpha(path: Path) -> bool:
     """Whether the file says that it may have transparent parts; only its head is read. False when it cannot be."""
     try:
         with Image.open(path) as image:
-            return _has_alpha(image)
+            return has_alpha(image)
     except (OSError, ValueError, Image.DecompressionBombError):
         return False
 

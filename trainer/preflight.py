@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..dataset.images import has_alpha
+from ..dataset.images import may_have_alpha
 from ..dataset.report import counted
 from ..dataset.values import Dataset
 from . import objective
@@ -342,7 +342,7 @@ def _data(recipe: Recipe, plan: Plan) -> list[str]:
         )
     if recipe.saving.validation_share and not plan.held_out:
         notes.append("validation_share means nothing: a single image is not held out.")
-    if recipe.loss.masked_loss and not any(r.mask or has_alpha(r.image) for r in plan.records):
+    if recipe.loss.masked_loss and not any(r.mask or may_have_alpha(r.image) for r in plan.records):
         notes.append("masked_loss means nothing: no image has a mask beside it or transparent parts.")
     if recipe.buckets.enable_bucket and recipe.buckets.min_bucket > recipe.buckets.resolution:
         notes.append(
