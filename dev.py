@@ -3,7 +3,7 @@
 
   demo     teach the miniature model a new character through a real ComfyUI graph
   serve    start ComfyUI with the pack in it: serve [--port N] [arguments for ComfyUI]
-  test     run the tests: test [unit|host|browser|PATH] [arguments for pytest]
+  test     run the tests: test [unit|articles|host|browser|PATH] [arguments for pytest]
   check    formatting, lint and types
   bench    measure the trainer's speed, and large datasets
   study    compare training settings

@@ -25,7 +25,7 @@ from typing import Any
 from .changes import before_after
 from .edit_changes import Data, change_of, tags_of, template_of
 from .errors import BadEdit, BadFilter
-from .filters import compile_filter
+from .filters import CountTokens, compile_filter
 from .keys import record_keys
 from .report import counted, listed_lines
 from .tags import join_tags
@@ -99,8 +99,13 @@ def edits_json(edits: Sequence[Edit]) -> str:
     return f"[\n{lines}\n]" if edits else "[]"
 
 
-def apply_edits(dataset: Dataset, edits: Sequence[Edit]) -> tuple[Dataset, tuple[Applied, ...]]:
-    """The dataset after all edits in order, each of which sees what the ones before it did, and what each did."""
+def apply_edits(
+    dataset: Dataset, edits: Sequence[Edit], count_tokens: CountTokens | None = None
+) -> tuple[Dataset, tuple[Applied, ...]]:
+    """The dataset after all edits in order, each of which sees what the ones before it did, and what each did.
+
+    `count_tokens` is `compile_filter`'s.
+    """
     keys = record_keys(dataset)
     known = frozenset(keys)
     records = list(dataset.records)
@@ -108,7 +113,7 @@ def apply_edits(dataset: Dataset, edits: Sequence[Edit]) -> tuple[Dataset, tuple
     for edit in edits:
         if edit.data.get("off"):
             continue
-        meant = _meant(edit, keys, records)
+        meant = _meant(edit, keys, records, count_tokens)
         change = change_of(edit.data, [records[i] for i in meant])
         changed = 0
         for i in meant:
@@ -224,9 +229,9 @@ def _caption_data(record: Record) -> dict[str, Any]:
     return {"tags": list(record.tags), **({"prose": record.prose} if record.prose else {})}
 
 
-def _meant(edit: Edit, keys: Sequence[str], records: Sequence[Record]) -> list[int]:
+def _meant(edit: Edit, keys: Sequence[str], records: Sequence[Record], count_tokens: CountTokens | None) -> list[int]:
     """The places of the records that an edit is about."""
-    passes = compile_filter(edit.data.get("where", ""))
+    passes = compile_filter(edit.data.get("where", ""), count_tokens)
     named = set(edit.data["records"]) if "records" in edit.data else None
     return [
         i for i, (key, record) in enumerate(zip(keys, records, strict=True))

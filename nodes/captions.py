@@ -25,6 +25,7 @@ from ..dataset.tagger import (
 from ..dataset.values import Dataset
 from ..host.paths import cache_folder, tagger_folders
 from ..host.progress import Progress
+from ..host.tokens import count_tokens
 from ..host.words import pieces_of
 from . import sockets
 from .inputs import inputs_of, only, settings_from
@@ -180,6 +181,6 @@ class EditTags(io.ComfyNode):
 
     @classmethod
     def execute(cls, dataset: Dataset, edits: str, preview: bool) -> io.NodeOutput:
-        edited, done = apply_edits(dataset, parse_edits(edits))
+        edited, done = apply_edits(dataset, parse_edits(edits), count_tokens)
         report = edit_report(dataset, edited, done, preview=preview)
         return io.NodeOutput(dataset if preview else edited, report, edits_json(undo_edits(dataset, edited)))

@@ -28,7 +28,7 @@ from .values import Checkpoint, Run
 
 START_FILE = "start.safetensors"
 """In a run's folder: the LoRA that a fork went on from."""
-RESERVED = ("cache", "kohya", "latents")
+RESERVED = ("cache", "datasets", "kohya", "latents")
 """Folders beside the runs' that are no run's."""
 LOGS = ("metrics", "validation")
 """In a run's folder: the names of its `.jsonl` files."""
