@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from PIL import Image, ImageDraw
 
 from .images import open_image
+from .lettering import Lettering
 from .split import Split, split_name
 from .values import Box, Record
 from .views import Cropped, crop_name
@@ -66,18 +67,18 @@ def _of_split(one: Split) -> _Cell:
 
 def _sheets(cells: Sequence[_Cell], columns: int) -> list[Image.Image]:
     shown = cells[: PAGE * MOST_PAGES]
-    columns = max(1, min(columns, len(shown)))
+    letters, columns = Lettering(10), max(1, min(columns, len(shown)))
     rows = max(1, -(-min(PAGE, len(shown)) // columns))
     sheets = []
     for start in range(0, max(1, len(shown)), PAGE):
         sheet = Image.new("RGB", (columns * CELL, rows * (CELL + 20)), _PAPER)
         for place, cell in enumerate(shown[start : start + PAGE]):
-            sheet.paste(_painted(cell), (place % columns * CELL, place // columns * (CELL + 20)))
+            sheet.paste(_painted(cell, letters), (place % columns * CELL, place // columns * (CELL + 20)))
         sheets.append(sheet)
     return sheets
 
 
-def _painted(cell: _Cell) -> Image.Image:
+def _painted(cell: _Cell, letters: Lettering) -> Image.Image:
     page = Image.new("RGB", (CELL, CELL + 20), _PAPER)
     picture = open_image(cell.source)
     scale = (CELL - 8) / max(picture.size)
@@ -96,8 +97,12 @@ def _painted(cell: _Cell) -> Image.Image:
         color = _COLORS[number % len(_COLORS)]
         x0, y0, x1, y1 = edges(box)
         draw.rectangle((x0, y0, x1, y1), outline=color, width=2)
-        _label(draw, (x0 + 2, max(y0, y1 - 13)), _short(name, 24), color)
-    draw.text((6, CELL + 4), _short(cell.words), fill=_INK)
+        for line in letters.wrap(name, CELL / 2, 1):
+            place = x0 + 2, max(y0, y1 - letters.height)
+            draw.rectangle((*place, place[0] + letters.width(line), place[1] + letters.height - 1), fill=color)
+            letters.draw(draw, place, line, "white")
+    for line in letters.wrap(cell.words, CELL - 12, 1):
+        letters.draw(draw, (6, CELL + 4), line, _INK)
     return page
 
 
@@ -105,14 +110,3 @@ def _within(record: Record, source: Record) -> Box:
     """The crop's box in pixels of what the source shows."""
     assert record.crop is not None
     return record.crop.moved(-source.crop.left, -source.crop.top) if source.crop else record.crop
-
-
-def _label(draw: ImageDraw.ImageDraw, place: tuple[int, int], text: str, color: str) -> None:
-    draw.rectangle(draw.textbbox(place, text), fill=color)
-    draw.text(place, text, fill="white")
-
-
-def _short(text: str, most: int = 40) -> str:
-    # The default font has Latin letters only; other names would raise in some Pillow versions.
-    plain = text.encode("latin-1", "replace").decode("latin-1")
-    return plain if len(plain) <= most else plain[: most - 3] + "..."

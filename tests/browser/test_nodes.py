@@ -38,3 +38,23 @@ def test_a_fresh_node_holds_the_defaults_and_nothing_else(page: Page, host: Host
         lists = {field for field, (kind, _) in inputs.items() if kind == "COMBO" or isinstance(kind, list)}
         there = {field: value for field, value in shown.items() if field in expected or field not in lists}
         assert there == expected, name
+
+
+CHOOSE = """async name => {
+  const node = LiteGraph.createNode("KilnRecipe")
+  app.graph.add(node)
+  await new Promise(done => setTimeout(done, 200))
+  const chooser = node.widgets.find(w => w.name === "preset")
+  chooser.setValue(name, { e: new PointerEvent("pointerup"), node, canvas: app.canvas })
+  app.graph.remove(node)
+  return Object.fromEntries(node.widgets.map(w => [w.name, w.value]))
+}"""
+
+
+def test_a_preset_fills_in_the_settings_beside_it(page: Page, host: Host) -> None:
+    presets = ours(host)["KilnRecipe"]["input"]["required"]["preset"][1]["presets"]
+    fresh = page.evaluate(FRESH, "KilnRecipe")
+    for name, settings in presets.items():
+        shown = page.evaluate(CHOOSE, name)
+        assert shown == {**fresh, "preset": name, **settings}
+        assert shown != {**fresh, "preset": name}
