@@ -6,7 +6,7 @@
   test     run the tests: test [unit|articles|host|browser|PATH] [arguments for pytest]
   check    formatting, lint and types
   bench    measure the trainer's speed, and large datasets
-  study    compare training settings
+  study    do the ideas hold, and are the sweep's scores true: study NAME
   world    retrain the miniature world from nothing
 
 It makes .venv (Python packages) and .host (a ComfyUI of its own) where they are missing or out of date. Set

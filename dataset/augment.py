@@ -2,120 +2,219 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
-import hashlib
-from collections.abc import Callable
+import io
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
 
-from .errors import DatasetError
-from .images import open_image
-from .keys import source_name
-from .settings import check_settings, setting
-from .tags import parse_tags, unique_tags
-from .values import Dataset, Progress, Record, Size
-
-Paint = Callable[[Image.Image, str, int], Image.Image]
-"""paint(source, prompt, seed) -> the same scene in the prompt's style, at the source's size."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class StyleOptions:
-    """Which variants are made of each picture."""
-
-    styles: tuple[str, ...] = setting(
-        ("flat color", "sketch"),
-        "Style prompts, one a line. The picture's own caption says what is shown, the line says how.",
-        split="lines",
-    )
-    variants: int = setting(1, "Pictures a style, each with a seed of its own.", low=1, high=64, step=1)
-    seed: int = setting(0, "The first variant's seed.", low=0, high=2**63 - 1, step=1)
-    resolution: int = setting(
-        1024,
-        "Variants have about resolution x resolution pixels, in the shape of their source.",
-        low=64,
-        high=4096,
-        step=64,
-    )
-    step: int = setting(64, "Sides of a variant are multiples of this.", low=8, high=512, step=8)
-    repeats: int = setting(1, "How often an epoch sees each variant.", low=1, high=1000, step=1)
-    keep_originals: bool = setting(True, "Keep the source pictures in the dataset too.")
-
-    def __post_init__(self) -> None:
-        check_settings(self)
+from .choice import Scores, verdicts
+from .easel import Easel
+from .images import open_mask, save_derived
+from .keys import record_keys, source_name
+from .regions import fitted
+from .report import counted, listed_lines
+from .style_captions import SOURCE, Style, draw_style, variant_words
+from .styles import Plan, Studio
+from .tags import distinct_tags
+from .values import Dataset, Progress, Record
+from .views import check_masks
 
 
-def augment(
-    dataset: Dataset, options: StyleOptions, paint: Paint, cache: Path, mark: str, progress: Progress
-) -> tuple[Dataset, str]:
-    """The dataset with its style variants, and a report. `mark` stands for everything else that decides a picture.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """One variant: the number of its source in the dataset (from 0), what it was painted from and how it was
+    measured, and why it is rejected ("": it is kept)."""
 
-    A variant is a file in `cache`, named by what it was made from: a second run makes only what is missing.
+    number: int
+    style: Style
+    seed: int
+    denoise: float
+    file: Path
+    scores: Scores
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Augmented:
+    """The dataset with its variants, the rejected ones, a report, and all scores as CSV.
+
+    `shown` are records in the order of a contact sheet, each source before its variants, with what is said of them.
     """
-    if not options.styles:
-        raise DatasetError("styles is empty; write at least one style prompt, one a line.")
-    made: list[Record] = list(dataset.records) if options.keep_originals else []
-    total, done, new = len(dataset) * len(options.styles) * options.variants, 0, 0
-    cache.mkdir(parents=True, exist_ok=True)
-    for record in dataset:
-        for style in options.styles:
-            for variant in range(options.variants):
-                progress(done, total)
-                seed = options.seed + variant
-                file = cache / f"{_key(record, style, seed, options, mark)}.png"
-                if not file.is_file():
-                    _write(paint(_source(record, options), _prompt(record, style), seed), file)
-                    new += 1
-                made.append(_variant(record, style, seed, file, options))
-                done += 1
+
+    dataset: Dataset
+    rejected: Dataset
+    report: str
+    table: str
+    shown: tuple[tuple[Record, str], ...]
+
+
+@dataclass(slots=True, kw_only=True)
+class _Count:
+    """What was done in one run. `fresh` are variants for which the sampler ran, `runs` how often it did."""
+
+    fresh: int = 0
+    runs: int = 0
+    unknown: list[str] = dataclasses.field(default_factory=list)
+
+
+def augment(dataset: Dataset, plan: Plan, studio: Studio, progress: Progress) -> Augmented:
+    """The dataset with style variants of each of its pictures; regularisation pictures stay as they are.
+
+    A variant is a file in `studio.cache`, named by all that it was made from: a second run makes only what is missing,
+    and what was done before a cancel stays. Raises DatasetError, BadImage, and what the painter raises.
+    """
+    for masks in (studio.masks, studio.hold_masks):
+        check_masks(masks, dataset)
+    count = _Count()
+    variants = list(_variants(dataset, plan, studio, progress, count))
+    records = _captioned(dataset, variants, plan, studio)
+    kept = [source for source in dataset if plan.styles.keep_originals or source.is_reg]
+    rejected: list[Record] = []
+    shown: list[tuple[Record, str]] = []
+    for number, source in enumerate(dataset):
+        own = [pair for pair in zip(variants, records, strict=True) if pair[0].number == number]
+        shown += [(source, "the source")] if own else []
+        for variant, record in own:
+            (rejected if variant.why else kept).append(record)
+            shown.append((record, f"{_verdict(variant)}; {variant.scores.words()}"))
+    return Augmented(
+        dataset=dataset.replace_records(kept),
+        rejected=dataset.replace_records(rejected),
+        report=_report(dataset, variants, count, studio),
+        table=_table(record_keys(dataset), variants),
+        shown=tuple(shown),
+    )
+
+
+def _variants(dataset: Dataset, plan: Plan, studio: Studio, progress: Progress, count: _Count) -> Iterator[Variant]:
+    """Every variant of every picture, painted or found, and chosen from."""
+    total = sum(not record.is_reg for record in dataset) * len(plan.styles.styles) * plan.styles.variants
+    studio.cache.mkdir(parents=True, exist_ok=True)
+    done = 0
+    # Leaving the block waits for what is being written, so a cancel keeps every painted picture.
+    with ThreadPoolExecutor(1) as desk:
+        for number, (record, key) in enumerate(zip(dataset, record_keys(dataset), strict=True)):
+            if record.is_reg:
+                continue
+            easel = Easel(number, record, dataset.trigger, plan, studio, desk)
+            if easel.regions.why:
+                count.unknown.append(f"{key}: {easel.regions.why}")
+            for line in plan.styles.styles:
+                made: list[tuple[Style, int, float, Path, Future[Scores]]] = []
+                for place in range(plan.styles.variants):
+                    progress(done, total)
+                    before, seed = easel.painted, plan.styles.seed + place
+                    style = draw_style(line, studio.wildcards, seed, key)
+                    made.append((style, seed, *easel.variant(style, seed, plan.styles.tries(place))))
+                    count.fresh += easel.painted > before
+                    done += 1
+                yield from _chosen(number, made, plan)
+            count.runs += easel.painted
     progress(total, total)
-    report = f"{total} variants of {len(dataset)} pictures: {new} painted now, {total - new} found in {cache}."
-    return dataset.replace_records(made), report
 
 
-def _prompt(record: Record, style: str) -> str:
-    return f"{style}, {record.caption}" if record.caption else style
+def _chosen(
+    number: int, made: Sequence[tuple[Style, int, float, Path, Future[Scores]]], plan: Plan
+) -> Iterator[Variant]:
+    """The variants of one picture and style with their verdicts."""
+    scores = [future.result() for *_, future in made]
+    for (style, seed, denoise, file, _), measured, why in zip(made, scores, verdicts(scores, plan.choice), strict=True):
+        yield Variant(number=number, style=style, seed=seed, denoise=denoise, file=file, scores=measured, why=why)
 
 
-def _source(record: Record, options: StyleOptions) -> Image.Image:
-    image = open_image(record)
-    return image.resize(_size(image.size, options), Image.Resampling.LANCZOS)
+def _captioned(dataset: Dataset, variants: Sequence[Variant], plan: Plan, studio: Studio) -> list[Record]:
+    """A record for each variant. Those that are kept are looked at by the tagger where captions need it."""
+    plain = [_record(dataset.records[variant.number], variant, plan, studio) for variant in variants]
+    found: list[tuple[str, ...]] = [()] * len(plain)
+    kept = [i for i, variant in enumerate(variants) if not variant.why]
+    if plan.captions.tags != SOURCE and studio.tag is not None and kept:
+        tagged = studio.tag(Dataset(records=tuple(plain[i] for i in kept)))
+        for i, record in zip(kept, tagged, strict=True):
+            found[i] = record.tags
+    absorbed = distinct_tags(tag for record in dataset for tag in record.pruned)
+    done = []
+    for record, variant, tags in zip(plain, variants, found, strict=True):
+        captions = plan.captions if tags else dataclasses.replace(plan.captions, tags=SOURCE)
+        words = variant_words(
+            dataset.records[variant.number], variant.style, captions, trigger=dataset.trigger, found=tags,
+            absorbed=absorbed,
+        )  # fmt: skip
+        done.append(dataclasses.replace(record, tags=words.tags, prose=words.prose, pruned=words.pruned))
+    return done
 
 
-def _size(size: Size, options: StyleOptions) -> Size:
-    """The nearest size of the same shape with about `resolution` squared pixels and sides in steps."""
-    scale = options.resolution / (size[0] * size[1]) ** 0.5
-    width, height = (max(options.step, round(side * scale / options.step) * options.step) for side in size)
-    return width, height
-
-
-def _key(record: Record, style: str, seed: int, options: StyleOptions, mark: str) -> str:
-    stat = record.image.stat()
-    what = (record.image.name, stat.st_size, stat.st_mtime_ns, record.crop, record.caption, style, seed)
-    return hashlib.sha256(repr((what, options.resolution, options.step, mark)).encode()).hexdigest()
-
-
-def _write(image: Image.Image, file: Path) -> None:
-    partial = file.with_suffix(".partial")
-    image.save(partial, format="PNG")
-    partial.replace(file)
-
-
-def _variant(record: Record, style: str, seed: int, file: Path, options: StyleOptions) -> Record:
-    with Image.open(file) as image:
+def _record(source: Record, variant: Variant, plan: Plan, studio: Studio) -> Record:
+    """The variant as a record that still has its source's words."""
+    with Image.open(variant.file) as image:
         size = image.size
-    style_tags = parse_tags(style)
-    # The trigger stays first; the style's own tags say what differs from the source.
-    tags = unique_tags((*record.tags[:1], *style_tags, *record.tags[1:]))
+    mask = open_mask(source)
     return dataclasses.replace(
-        record,
-        image=file,
+        source,
+        image=variant.file,
         size=size,
         crop=None,
-        mask=None,
-        tags=tags,
-        prose=_prompt(record, style) if record.prose else "",
-        repeats=options.repeats,
-        origin=(*record.origin, f"style:{style} seed {seed} of {source_name(record)}"),
+        # Lines are held, so what the source's mask says holds for the variant too.
+        mask=save_derived(fitted(mask, size), studio.cache) if mask else None,
+        repeats=plan.styles.repeats,
+        origin=(*source.origin, f"style:{variant.style.prompt} seed {variant.seed} of {source_name(source)}"),
     )
+
+
+def _verdict(variant: Variant) -> str:
+    return f"rejected: {variant.why}" if variant.why else "kept"
+
+
+def _report(dataset: Dataset, variants: Sequence[Variant], count: _Count, studio: Studio) -> str:
+    pictures = sum(not record.is_reg for record in dataset)
+    found = len(variants) - count.fresh
+    lines = [
+        f"{counted(len(variants), 'variant')} of {counted(pictures, 'picture')}: {count.fresh} painted now, {found} "
+        f"found in {studio.cache}."
+    ]
+    if count.runs > count.fresh:
+        lines.append(f"The sampler ran {count.runs} times: held colours and ladders take more than one run.")
+    if pictures < len(dataset):
+        lines.append(f"{counted(len(dataset) - pictures, 'regularisation picture')} left as they are.")
+    keys = record_keys(dataset)
+    told = [
+        f"{keys[v.number]} | {v.style.prompt} | seed {v.seed}, denoise {v.denoise:g}: {_verdict(v)}; {v.scores.words()}"
+        for v in variants
+    ]
+    rejected = [line for line, variant in zip(told, variants, strict=True) if variant.why]
+    kept = [line for line, variant in zip(told, variants, strict=True) if not variant.why]
+    if rejected:
+        lines.append(listed_lines(f"Rejected ({len(rejected)} of {len(variants)})", rejected))
+    empty = sorted(
+        {(v.number, v.style.prompt) for v in variants} - {(v.number, v.style.prompt) for v in variants if not v.why}
+    )
+    if empty:
+        lines.append(listed_lines("No variant is left of", [f"{keys[n]} | {prompt}" for n, prompt in empty]))
+    if kept:
+        lines.append(listed_lines(f"Kept ({len(kept)})", kept))
+    if count.unknown:
+        title = "Parts of the body are not known, so these are compared, and not held, part by part"
+        lines.append(listed_lines(title, count.unknown))
+    return "\n".join(lines)
+
+
+def _table(keys: Sequence[str], variants: Sequence[Variant]) -> str:
+    """Every variant with its scores as CSV."""
+    parts = list(dict.fromkeys(name for variant in variants for name in variant.scores.drift))
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(
+        ["picture", "style", "seed", "denoise", "kept", "why", "score", "structure", "drift",
+         *(f"drift {part}" for part in parts), "file"]
+    )  # fmt: skip
+    for v in variants:
+        drift = [f"{v.scores.drift[part]:.2f}" if part in v.scores.drift else "" for part in parts]
+        rows.writerow(
+            [keys[v.number], v.style.prompt, v.seed, v.denoise, int(not v.why), v.why, f"{v.scores.total:.3f}",
+             f"{v.scores.structure:.3f}", f"{v.scores.mean_drift:.2f}", *drift, v.file.name]
+        )  # fmt: skip
+    return text.getvalue()

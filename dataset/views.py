@@ -215,8 +215,8 @@ def crop_record(
     if isinstance(figure, str):
         said = [] if custom and not options.views else [figure]
         return Cropped(source=record, crops=tuple(custom), why="; ".join([*reasons, *said, *missed]))
-    seen = _seen(record, figure)
-    if not figure.sure and not _likely_head(figure, seen):
+    seen = seen_share(record, figure)
+    if not figure.sure and not likely_head(figure, seen):
         why = "her head cannot be told from her outline"
         return Cropped(source=record, crops=tuple(custom), why="; ".join([*reasons, why, *missed]), figure=figure)
     crops: list[Record] = []
@@ -290,7 +290,7 @@ def _common(box: Box | None, record: Record) -> Box | None:
     return Box(left=left, top=top, right=right, bottom=bottom) if left < right and top < bottom else None
 
 
-def _seen(record: Record, figure: Figure) -> float:
+def seen_share(record: Record, figure: Figure) -> float:
     """The share of the body that the picture shows: as its tags say, else by whether the frame cuts the figure."""
     tags = {tag_key(tag) for tag in record.tags}
     tagged = [share for tag, share in _SEEN.items() if tag in tags]
@@ -300,7 +300,7 @@ def _seen(record: Record, figure: Figure) -> float:
     return _UNTAGGED_CUT if figure.cut else 1.0
 
 
-def _likely_head(figure: Figure, seen: float) -> bool:
+def likely_head(figure: Figure, seen: float) -> bool:
     """Whether the head's share of the figure's height is one that figures have, from chibi to eight heads tall."""
     share = figure.head.height / figure.box.height
     return 0.75 / (1 + 7 * seen) <= share <= 1 / (1 + 0.6 * seen)

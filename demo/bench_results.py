@@ -24,6 +24,10 @@ BARS: tuple[tuple[str, float, bool], ...] = (
     ("dataset_load_10k_vs_1k", 12.5, False),
     ("dataset_duplicates_10k_vs_1k", 12.5, False),
     ("dataset_peak_bytes_a_picture", 50_000.0, False),
+    ("sweep_vs_plain_sampling", 1.05, False),
+    ("sweep_cell_time_many_vs_few", 1.05, False),
+    ("sweep_peak_memory_many_vs_few", 1.05, False),
+    ("sweep_patches_a_column", 1.0, False),
 )
 
 
@@ -96,7 +100,9 @@ def page(parts: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _table(head: list[str], rows: list[list[str]]) -> list[str]:
+def table(head: list[str], rows: list[list[str]]) -> list[str]:
+    """Lines of a Markdown table."""
+
     def line(cells: list[str]) -> str:
         return f"| {' | '.join(cells)} |"
 
@@ -113,7 +119,7 @@ def _speed(parts: Mapping[str, Any]) -> list[str]:
         trained = speed["trained"][name]
         rates = [f"{speed['images_per_s'][batch][name]:.2f}" for batch in batches]
         rows.append([name, f"{trained['layers']}", f"{trained['parameters']:,}", *rates])
-    return _table(["", "layers", "parameters", *(f"batch {batch}" for batch in batches)], rows)
+    return table(["", "layers", "parameters", *(f"batch {batch}" for batch in batches)], rows)
 
 
 def _memory(parts: Mapping[str, Any]) -> list[str]:
@@ -124,7 +130,7 @@ def _memory(parts: Mapping[str, Any]) -> list[str]:
         [name, f"{peak / 2**20:,.0f} MiB", f"{memory['seconds_to_first_step'][name]:.2f} s"]
         for name, peak in memory["peak_bytes"].items()
     ]
-    return _table([f"batch {memory['batch']}", "peak", "to the first update"], rows)
+    return table([f"batch {memory['batch']}", "peak", "to the first update"], rows)
 
 
 def _records(parts: Mapping[str, Any]) -> list[str]:
@@ -135,7 +141,7 @@ def _records(parts: Mapping[str, Any]) -> list[str]:
         [f"{int(count):,}", f"{seconds * 1000:.1f} ms", f"{flat['peak_bytes'][count] / 2**20:,.0f} MiB"]
         for count, seconds in flat["seconds_a_step"].items()
     ]
-    return _table(["records", f"an update, batch {flat['batch']}", "peak"], rows)
+    return table(["records", f"an update, batch {flat['batch']}", "peak"], rows)
 
 
 def _lycoris(parts: Mapping[str, Any]) -> list[str]:
@@ -146,7 +152,7 @@ def _lycoris(parts: Mapping[str, Any]) -> list[str]:
         [name, f"{row['bare'] * 1000:.1f} ms", f"{row['engine'] * 1000:.1f} ms", f"{row['engine'] / row['bare']:.3f}"]
         for name, row in lycoris["seconds_a_step"].items()
     ]
-    return _table([f"batch {lycoris['batch']}", "bare modules", "the engine", "ratio"], rows)
+    return table([f"batch {lycoris['batch']}", "bare modules", "the engine", "ratio"], rows)
 
 
 def _overhead(parts: Mapping[str, Any]) -> list[str]:
@@ -154,7 +160,7 @@ def _overhead(parts: Mapping[str, Any]) -> list[str]:
     if not overhead:
         return []
     rows = [[batch, f"{100 * share:.1f} %"] for batch, share in overhead["share"].items()]
-    return _table(["batch", "share of an update outside the model"], rows)
+    return table(["batch", "share of an update outside the model"], rows)
 
 
 def _recall(parts: Mapping[str, Any]) -> list[str]:
@@ -162,11 +168,11 @@ def _recall(parts: Mapping[str, Any]) -> list[str]:
     if not recall:
         return []
     rows = [[name, f"{value:.3f}"] for name, value in recall["trait_recall"].items()]
-    return _table([f"after {recall['images']:,} images", "trait recall"], rows)
+    return table([f"after {recall['images']:,} images", "trait recall"], rows)
 
 
 def _ratios(found: Mapping[str, float]) -> list[str]:
     bars = {name: f"{'at least' if more else 'at most'} {bar:g}" for name, bar, more in BARS}
-    return _table(
+    return table(
         ["", "found", "bar"], [[f"`{name}`", f"{value:g}", bars.get(name, "")] for name, value in found.items()]
     )

@@ -19,6 +19,8 @@ class Shot:
     prompt: str
     seed: int
     wanted: tuple[str, ...]
+    figure: Figure | None = None
+    """What a perfect picture would show, where that is known."""
 
 
 def trait_shots(character: Character, count: int) -> list[Shot]:
@@ -27,7 +29,7 @@ def trait_shots(character: Character, count: int) -> list[Shot]:
     for seed in range(count):
         figure = _clear(random_scene(character.figure, random.Random(f"traits {character.name} {seed}")))
         prompt = ", ".join((character.trigger, "1girl", "solo", *figure.scene_tags()))
-        shots.append(Shot(prompt=prompt, seed=1000 + seed, wanted=figure.trait_tags()))
+        shots.append(Shot(prompt=prompt, seed=1000 + seed, wanted=figure.trait_tags(), figure=figure))
     return shots
 
 
@@ -39,7 +41,7 @@ def flexibility_shots(character: Character, count: int) -> list[Shot]:
         figure = _clear(random_scene(replace(character.figure, outfit=random_outfit(rng), extra=""), rng))
         outfit = tuple(garment.tag for garment in figure.shown_outfit)
         prompt = ", ".join((character.trigger, "1girl", "solo", *outfit, *figure.scene_tags()))
-        shots.append(Shot(prompt=prompt, seed=2000 + seed, wanted=_asked(figure)))
+        shots.append(Shot(prompt=prompt, seed=2000 + seed, wanted=_asked(figure), figure=figure))
     return shots
 
 
@@ -48,7 +50,7 @@ def world_shots(count: int) -> list[Shot]:
     shots = []
     for seed in range(count):
         figure = _clear(random_figure(random.Random(f"world {seed}")))
-        shots.append(Shot(prompt=", ".join(figure.tags()), seed=3000 + seed, wanted=_asked(figure)))
+        shots.append(Shot(prompt=", ".join(figure.tags()), seed=3000 + seed, wanted=_asked(figure), figure=figure))
     return shots
 
 

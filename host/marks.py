@@ -23,6 +23,31 @@ def model_mark(model: Any, clip: Any) -> str:
     return digest.hexdigest()
 
 
+def control_mark(net: Any) -> str:
+    """A short text that tells loaded ControlNets, T2I adapters and control LoRAs apart, with what was set on them
+    (a union's type, say), and those that they come after."""
+    digest = hashlib.sha256()
+    while net is not None:
+        about = net.global_average_pooling, net.compression_ratio, str(net.strength_type)
+        digest.update(repr((type(net).__name__, about, _sampled(sorted(net.extra_args.items())))).encode())
+        for name in ("control_model", "t2i_model"):
+            part = getattr(net, name, None)
+            if part is not None:
+                digest.update(repr([(key, _sampled(value)) for key, value in part.state_dict().items()]).encode())
+        # A control LoRA builds its network when it is first used; before, it is a dictionary.
+        weights = getattr(net, "control_weights", None)
+        if weights is not None:
+            digest.update(repr([(key, _sampled(value)) for key, value in weights.items()]).encode())
+        net = net.previous_controlnet
+    return digest.hexdigest()
+
+
+def options_mark(model: Any) -> str:
+    """Tells apart what nodes have changed about how a model samples (a rescaled CFG, attention patches): the names of
+    their functions, and the numbers that these have taken along."""
+    return hashlib.sha256(repr(_options(model.model_options)).encode()).hexdigest()
+
+
 def training_mark(model: Any, clip: Any, vae: Any) -> str:
     """Everything of the loaded models that decides what is learned: weights, schedule, autoencoder, CLIP's layer."""
     return f"{model_mark(model, clip)} {pixel_mark(vae, model.model)} {clip.layer_idx}"
@@ -45,3 +70,16 @@ def _sampled(value: Any) -> Any:
     if hasattr(value, "weights"):
         return type(value).__name__, _sampled(value.weights)
     return value if isinstance(value, str | int | float | None) else type(value).__name__
+
+
+def _options(value: Any) -> Any:
+    """Nested options with functions as their names and what they close over."""
+    if isinstance(value, dict):
+        return sorted((str(name), _options(one)) for name, one in value.items())
+    if isinstance(value, list | tuple):
+        return [_options(one) for one in value]
+    if callable(value) and hasattr(value, "__qualname__"):
+        cells = [cell.cell_contents for cell in getattr(value, "__closure__", None) or ()]
+        numbers = [cell for cell in cells if isinstance(cell, str | int | float | bool)]
+        return value.__module__, value.__qualname__, numbers
+    return _sampled(value)

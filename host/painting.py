@@ -1,8 +1,9 @@
-"""The host's sampler as the engine's painters: for sweeps, and for style variants."""
+"""The host's sampler as the engine's painter of style variants."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,68 +12,118 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .lora import unmatched_keys, with_lora
-from .sampling import Control, Sampling, canny_edges, empty_latent, encode_prompt, sample, steered
-
-
-class SweepPainter:
-    """Paints prompts with a LoRA on; `unmatched` collects names that the host would load nowhere."""
-
-    def __init__(
-        self, model: Any, clip: Any, vae: Any, negative: str, settings: Sampling, size: tuple[int, int], seed: int
-    ) -> None:
-        self._model, self._clip, self._vae = model, clip, vae
-        self._negative, self._settings, self._size, self._seed = negative, settings, size, seed
-        self.unmatched: set[str] = set()
-
-    def column(self, lora: dict[str, Tensor] | None, strength: float) -> Callable[[str], Image.Image]:
-        """A function from prompt to picture; the LoRA is patched in once."""
-        model, clip = self._model, self._clip
-        if lora is not None:
-            self.unmatched |= set(unmatched_keys(model, clip, lora))
-            model, clip = with_lora(model, clip, lora, strength)
-        negative = encode_prompt(clip, self._negative)
-
-        def paint(prompt: str) -> Image.Image:
-            latent = empty_latent(model, self._vae, *self._size)
-            positive = encode_prompt(clip, prompt)
-            return _picture(sample(model, self._vae, positive, negative, latent, self._settings, seed=self._seed))
-
-        return paint
+from .marks import control_mark
+from .sampling import Control, Sampling, Watch, canny_edges, empty_latent, encode_prompt, sample, steered
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StylePainter:
-    """img2img of a picture under a ControlNet that sees its canny edges."""
+class Guide:
+    """A ControlNet and what it looks at: `hint` is given the source and its number in the dataset (from 0)."""
 
-    model: Any
-    clip: Any
-    vae: Any
     control: Control
-    negative: str
-    settings: Sampling
-    denoise: float
-    canny_low: float
-    canny_high: float
+    hint: Callable[[Image.Image, int], Image.Image]
+    mark: Callable[[int], str]
+    """Tells the hints of one source apart: the preprocessor with its settings, or the wired picture."""
+
+
+class StylePainter:
+    """img2img of a picture under up to three ControlNets; a `styles.Painter`.
+
+    `watch` is called after each step (see `sampling.Watch`).
+    """
+
+    def __init__(
+        self, model: Any, clip: Any, vae: Any, guides: Sequence[Guide], negative: str, settings: Sampling,
+        watch: Watch | None = None,
+    ) -> None:  # fmt: skip
+        self._model, self._clip, self._vae = model, clip, vae
+        self._guides, self._negative, self._settings, self._watch = tuple(guides), negative, settings, watch
+        self._encoded: dict[str, Any] = {}
+        self._marks = [
+            repr((control_mark(g.control.net), g.control.strength, g.control.start, g.control.end)) for g in guides
+        ]
+
+    def mark(self, number: int) -> str:
+        """Everything but source, prompt, seed and denoise that decides the pictures of a scene."""
+        hints = [guide.mark(number) for guide in self._guides]
+        return repr((self._marks, hints, self._negative, self._settings))
+
+    def scene(self, source: Image.Image, number: int) -> Callable[[Image.Image, str, int, float], Image.Image]:
+        """A function paint(start, prompt, seed, denoise) -> picture, under the lines of `source`."""
+        hints = [_pixels(guide.hint(source, number)) for guide in self._guides]
+        # The next picture's prompts are other ones; those of this one come once a variant.
+        self._encoded = {}
+
+        def paint(start: Image.Image, prompt: str, seed: int, denoise: float) -> Image.Image:
+            conds = self._encode(prompt), self._encode(self._negative)
+            for guide, hint in zip(self._guides, hints, strict=True):
+                conds = steered(*conds, _spanned(guide.control, denoise), hint, self._vae)
+            latent = self._vae.encode(_pixels(start))
+            return _picture(
+                sample(
+                    self._model, self._vae, *conds, latent, self._settings, seed=seed, denoise=denoise,
+                    watch=self._watch,
+                )
+            )  # fmt: skip
+
+        return paint
+
+    def _encode(self, prompt: str) -> Any:
+        if prompt not in self._encoded:
+            self._encoded[prompt] = encode_prompt(self._clip, prompt)
+        return self._encoded[prompt]
+
+
+class PromptPainter:
+    """Pictures from words alone; a `regularize.PromptPainter`."""
+
+    def __init__(
+        self, model: Any, clip: Any, vae: Any, negative: str, settings: Sampling, watch: Watch | None = None
+    ) -> None:
+        self._model, self._clip, self._vae = model, clip, vae
+        self._negative, self._settings, self._watch = negative, settings, watch
+        self._encoded: Any = None
 
     def mark(self) -> str:
-        """A text that tells two painters' settings apart."""
-        control = self.control
-        net = sum(float(p.detach().float().abs().sum()) for p in control.net.control_model.parameters())
-        return repr((net, control.strength, control.start, control.end, self.negative, self.settings, self.denoise,
-                     self.canny_low, self.canny_high))  # fmt: skip
+        """Everything but prompt, seed and size that decides a picture."""
+        return repr((self._negative, self._settings))
 
-    def __call__(self, source: Image.Image, prompt: str, seed: int) -> Image.Image:
-        """The source repainted from the prompt, at its own size."""
-        pixels = torch.from_numpy(np.asarray(source, dtype=np.float32) / 255)[None]
-        hint = canny_edges(pixels, self.canny_low, self.canny_high)
-        conds = encode_prompt(self.clip, prompt), encode_prompt(self.clip, self.negative)
-        positive, negative = steered(*conds, self.control, hint, self.vae)
-        latent = self.vae.encode(pixels)
+    def __call__(self, prompt: str, seed: int, size: tuple[int, int]) -> Image.Image:
+        """A picture of `size` (width, height) in pixels."""
+        if self._encoded is None:
+            self._encoded = encode_prompt(self._clip, self._negative)
+        latent = empty_latent(self._model, self._vae, *size)
+        positive = encode_prompt(self._clip, prompt)
         return _picture(
-            sample(self.model, self.vae, positive, negative, latent, self.settings, seed=seed, denoise=self.denoise)
+            sample(
+                self._model, self._vae, positive, self._encoded, latent, self._settings, seed=seed, watch=self._watch
+            )
         )
 
 
+def _spanned(control: Control, denoise: float) -> Control:
+    """The control with its span as shares of the whole noise schedule, which is what the host counts in.
+
+    Users mean shares of the steps that run; img2img runs only the last `denoise` of the schedule, and there an end of
+    0.45 would be over before the first step. Schedulers that space their steps evenly in time are met exactly.
+    """
+    start, end = (1 - denoise + denoise * share for share in (control.start, control.end))
+    return dataclasses.replace(control, start=start, end=end)
+
+
+def canny_hint(low: float, high: float) -> Callable[[Image.Image, int], Image.Image]:
+    """A guide's hint by the host's Canny."""
+
+    def hint(source: Image.Image, _: int) -> Image.Image:
+        return _picture(canny_edges(_pixels(source), low, high)[0])
+
+    return hint
+
+
+def _pixels(picture: Image.Image) -> Tensor:
+    """[1, H, W, 3] in 0..1."""
+    return torch.from_numpy(np.asarray(picture.convert("RGB"), dtype=np.float32) / 255)[None]
+
+
 def _picture(pixels: Tensor) -> Image.Image:
-    return Image.fromarray((pixels * 255).round().to(torch.uint8).numpy())
+    return Image.fromarray((pixels * 255).round().to(torch.uint8).cpu().numpy())

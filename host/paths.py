@@ -7,6 +7,8 @@ from pathlib import Path
 import folder_paths
 
 TAGGERS, DETECTORS, BACKGROUNDS = "kiln_taggers", "kiln_detectors", "kiln_backgrounds"
+CCIP = "kiln_ccip"
+WILDCARDS = "kiln_wildcards"
 """The names to use in extra_model_paths.yaml for further folders of such models."""
 
 
@@ -39,6 +41,23 @@ def detector_folders() -> list[Path]:
 def background_folders() -> list[Path]:
     """Where models that cut out backgrounds may lie: `kiln/backgrounds` under every models root, what is registered."""
     return _kiln_folders(BACKGROUNDS, "backgrounds")
+
+
+def wildcard_folders() -> list[Path]:
+    """Where files of wildcards may lie: `kiln/wildcards` under every models root and what is registered, `wildcards`
+    beside the host's own folders, and those of other packs."""
+    base, known = Path(folder_paths.base_path), folder_paths.folder_names_and_paths
+    found = [*_kiln_folders(WILDCARDS, "wildcards"), input_folder() / "wildcards", base / "wildcards"]
+    found += [Path(folder) for folder in known.get("wildcards", ((), ()))[0]]
+    found += [root / "wildcards" for root in _model_roots()]
+    packs = [Path(folder) for folder in known.get("custom_nodes", ((), ()))[0]]
+    found += [folder for root in packs for folder in sorted(root.glob("*/*wildcards")) if folder.is_dir()]
+    return list(dict.fromkeys(found))
+
+
+def ccip_folders() -> list[Path]:
+    """Where models that compare characters may lie: `kiln/ccip` under every models root, then what is registered."""
+    return _kiln_folders(CCIP, "ccip")
 
 
 def _model_roots() -> list[Path]:

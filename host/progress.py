@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import comfy.model_management
 import comfy.utils
+import latent_preview
 from comfy_execution.utils import get_executing_context
 
 
@@ -26,6 +29,17 @@ class Progress:
         check_interrupted()
         self._done, self._total = done, max(1, total)
         self._bar.update_absolute(done, self._total)
+
+    def watch(self, model: Any) -> Callable[[int, Any, Any, int], None]:
+        """What the sampler calls after each step of the next picture: the bar moves on by parts of one, and the page
+        shows the host's own live preview."""
+        previewer = latent_preview.get_previewer(model.load_device, model.model.latent_format)
+
+        def step(number: int, x0: Any, x: Any, steps: int) -> None:
+            preview = previewer.decode_latent_to_preview_image("JPEG", x0) if previewer else None
+            self._bar.update_absolute(self._done + (number + 1) / max(1, steps + 1), self._total, preview)
+
+        return step
 
 
 def show_text(words: str) -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import comfy.sample
 import comfy.samplers
 import comfy.utils
+import latent_preview
 import torch
 from comfy_extras.nodes_canny import Canny
 from torch import Tensor
 
-from nodes import ControlNetApplyAdvanced, common_ksampler
+from nodes import ControlNetApplyAdvanced
 
 from .progress import check_interrupted
 
@@ -29,9 +32,14 @@ class Sampling:
     scheduler: str
 
 
+Watch = Callable[[int, Any, Any, int], None]
+"""What the sampler calls after each step, as watch(step from 0, x0, x, steps)."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Control:
-    """One ControlNet: `start` and `end` are shares of the sampling steps."""
+    """One ControlNet and its span. `start` and `end` are shares of the whole noise schedule, as the host counts them;
+    in a `painting.Guide`, of the steps that run."""
 
     net: Any
     strength: float
@@ -60,14 +68,22 @@ def sample(
     *,
     seed: int,
     denoise: float = 1.0,
+    watch: Watch | None = None,
 ) -> Tensor:
-    """One picture [H, W, 3] in 0..1. Raises the host's interrupt exception once the user has cancelled."""
+    """One picture [H, W, 3] in 0..1, as KSampler and VAEDecode give it.
+
+    Without a `watch` the node's bar counts the steps, as KSampler's does. Raises the host's interrupt exception once
+    the user has cancelled.
+    """
     check_interrupted()
-    [out] = common_ksampler(
-        model, seed, settings.steps, settings.cfg, settings.sampler, settings.scheduler,
-        positive, negative, {"samples": latent}, denoise=denoise,
+    start = comfy.sample.fix_empty_latent_channels(model, latent)
+    samples = comfy.sample.sample(
+        model, comfy.sample.prepare_noise(start, seed), settings.steps, settings.cfg, settings.sampler,
+        settings.scheduler, positive, negative, start, denoise=denoise, seed=seed,
+        callback=watch or latent_preview.prepare_callback(model, settings.steps),
+        disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
     )  # fmt: skip
-    picture: Tensor = vae.decode(out["samples"])
+    picture: Tensor = vae.decode(samples)
     return picture.reshape(-1, *picture.shape[-3:])[0].cpu().clamp(0, 1)
 
 

@@ -2,71 +2,119 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from comfy_api.latest import io
 
-from ..dataset.augment import StyleOptions, augment
-from ..dataset.values import Dataset
-from ..host.marks import model_mark
+from ..dataset.augment import augment
+from ..dataset.choice import ChoiceOptions
+from ..dataset.style_captions import CaptionOptions
+from ..dataset.styles import HoldOptions, Plan, Studio, StyleOptions
+from ..dataset.values import Dataset, Size
+from ..dataset.wildcards import Wildcards
+from ..host.marks import options_mark, training_mark
 from ..host.painting import StylePainter
-from ..host.paths import cache_folder
+from ..host.paths import cache_folder, wildcard_folders
 from ..host.progress import Progress
-from ..host.sampling import Control
+from ..trainer.buckets import assign, bucket_sizes
+from ..trainer.groups import Buckets
 from . import sockets
-from .inputs import inputs_of, settings_from
-from .sampling import sampling_from, sampling_inputs
+from .controls import control_inputs, guides_from
+from .inputs import inputs_of, only, settings_from, values_of
+from .pictures import from_mask
+from .sampling import sampling_inputs, take_sampling
+from .sheets import sheet_images
+from .tagging import NONE, check_tagger, tag_with, tagger_inputs
+
+_GROUPS = {"styles": StyleOptions, "hold": HoldOptions, "choice": ChoiceOptions, "captions": CaptionOptions}
 
 
 class ControlNetStyleAugment(io.ComfyNode):
-    """img2img variants of every picture, steered by a ControlNet."""
+    """img2img variants of every picture, steered by ControlNets, chosen by colours and lines."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        share = {"min": 0.0, "max": 1.0, "step": 0.01}
         return io.Schema(
             node_id="KilnControlNetStyleAugment",
             display_name="ControlNet Style Augment (Kiln)",
             category=sockets.CATEGORY,
-            description="Paints each picture again in other styles; a ControlNet holds the lines.",
+            description="Paints each picture again in other styles; ControlNets hold the lines, parts keep their "
+            "colours, and variants that drift are rejected.",
+            is_input_list=True,
             inputs=[
                 sockets.Dataset.Input("dataset", tooltip="The pictures to vary; their captions say what is shown."),
                 io.Model.Input("model", tooltip="The model that paints."),
                 io.Clip.Input("clip", tooltip="Its text encoder."),
                 io.Vae.Input("vae", tooltip="Its VAE."),
-                io.ControlNet.Input("control_net", tooltip="A canny ControlNet for this model."),
                 *inputs_of(StyleOptions),
                 io.String.Input("negative", multiline=True, default="", tooltip="Negative prompt."),
-                io.Float.Input(
-                    "strength", default=1.0, min=0.0, max=10.0, step=0.01, tooltip="The ControlNet's strength."
-                ),
-                io.Float.Input("start_percent", default=0.05, tooltip="Share of the steps before it starts.", **share),
-                io.Float.Input(
-                    "end_percent", default=0.45, tooltip="Share of the steps after which it stops.", **share
-                ),
-                io.Float.Input("denoise", default=0.6, tooltip="Lower keeps more of the colours.", **share),
-                io.Float.Input("canny_low", default=0.1, tooltip="Weakest edge that continues a line.", **share),
-                io.Float.Input("canny_high", default=0.3, tooltip="Weakest edge that starts a line.", **share),
+                *control_inputs(),
                 *sampling_inputs(steps=25, cfg=6.0),
+                *(each for group in (HoldOptions, ChoiceOptions, CaptionOptions) for each in inputs_of(group)),
+                *tagger_inputs("Looks at the variants, for captions that say how they differ."),
+                sockets.Recipe.Input("recipe", optional=True, tooltip="Its bucket sizes are those of the variants."),
+                sockets.FigureModels.Input(
+                    "figure_models", optional=True, tooltip="Detectors that tell hair, face and body apart."
+                ),
+                io.Mask.Input(
+                    "masks", optional=True, tooltip="One for each picture, in the dataset's order: white is figure."
+                ),
+                io.Mask.Input(
+                    "hold_masks", optional=True,
+                    tooltip="One for each picture: the part whose colours hold_mask holds is white.",
+                ),
             ],
             outputs=[
-                sockets.Dataset.Output(display_name="dataset", tooltip="The pictures and their variants."),
-                io.String.Output(display_name="report", tooltip="What was painted."),
+                sockets.Dataset.Output(display_name="dataset", tooltip="The pictures and the variants that are kept."),
+                io.String.Output(display_name="report", tooltip="What was painted, kept and rejected, and why."),
+                sockets.Dataset.Output(display_name="rejected", tooltip="Rejected variants, to merge back by hand."),
+                io.Image.Output(display_name="sheets", tooltip="Each source beside all of its variants."),
+                io.String.Output(display_name="scores", tooltip="Colours and lines of every variant, as CSV."),
             ],
-        )
+        )  # fmt: skip
 
     @classmethod
-    def execute(
-        cls, dataset: Dataset, model: Any, clip: Any, vae: Any, control_net: Any, negative: str, strength: float,
-        start_percent: float, end_percent: float, denoise: float, canny_low: float, canny_high: float,
-        steps: int, cfg: float, sampler_name: str, scheduler: str, **styles: Any,
-    ) -> io.NodeOutput:  # fmt: skip
-        options = settings_from(StyleOptions, styles)
-        control = Control(net=control_net, strength=strength, start=start_percent, end=end_percent)
-        painter = StylePainter(
-            model=model, clip=clip, vae=vae, control=control, negative=negative, denoise=denoise,
-            settings=sampling_from(steps, cfg, sampler_name, scheduler), canny_low=canny_low, canny_high=canny_high,
+    def validate_inputs(cls, tagger: list[str | None]) -> bool | str:
+        """Answer in the host's place, whose own check says only that the name is not in the list."""
+        return check_tagger(only("tagger", tagger))
+
+    @classmethod
+    def fingerprint_inputs(cls, styles: list[str | None], **_: Any) -> str:
+        """Edited wildcard files make another result."""
+        return Wildcards(wildcard_folders()).mark() if any("__" in (line or "") for line in styles) else ""
+
+    @classmethod
+    def execute(cls, dataset: list[Dataset], **values: list[Any]) -> io.NodeOutput:
+        pictures = only("dataset", dataset)
+        guides, rest = guides_from(values, len(pictures))
+        masks = {
+            name: [m for b in rest.pop(name, None) or () for m in from_mask(b)] for name in ("masks", "hold_masks")
+        }
+        one = {name: only(name, value) for name, value in rest.items()}
+        progress, models = Progress(1), (one["model"], one["clip"], one["vae"])
+        sampling, watch = take_sampling(one), progress.watch(one["model"])
+        studio = Studio(
+            painter=StylePainter(*models, guides, one["negative"], sampling, watch),
+            cache=cache_folder(), bucket=_bucket(one), mark=f"{training_mark(*models)} {options_mark(one['model'])}",
+            wildcards=Wildcards(wildcard_folders()), models=one.get("figure_models"), **masks,
+            tag=tag_with(one["tagger"], one["tag_threshold"], progress),
         )  # fmt: skip
-        mark = f"{model_mark(model, clip)} {painter.mark()}"
-        total = len(dataset) * len(options.styles) * options.variants
-        return io.NodeOutput(*augment(dataset, options, painter, cache_folder(), mark, Progress(total)))
+        done = augment(pictures, _plan(one), studio, progress)
+        return io.NodeOutput(done.dataset, done.report, done.rejected, sheet_images(done.shown), done.table)
+
+
+def _plan(values: dict[str, Any]) -> Plan:
+    """The settings of every group, out of a node's values."""
+    groups = {name: settings_from(group, values_of(group, values)) for name, group in _GROUPS.items()}
+    return Plan(**groups, tagger=values["tagger"] != NONE)
+
+
+def _bucket(values: dict[str, Any]) -> Callable[[Size], Size]:
+    """From a view's size to the size that it is trained at: by the wired recipe, else by resolution and step."""
+    recipe, side, step = values.get("recipe"), values["resolution"], values["step"]
+    buckets = recipe.buckets if recipe else Buckets(
+        resolution=side, bucket_step=step, min_bucket=step, max_bucket=2 * side
+    )  # fmt: skip
+    sizes = bucket_sizes(buckets)
+    return lambda size: assign(size, buckets, sizes)

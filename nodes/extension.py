@@ -20,6 +20,7 @@ from .recipe import (
     OptimizerDetails,
     SavingDetails,
 )
+from .regularize import RegularizationSet
 from .report import DatasetReport
 from .resize import ResizeLoRA
 from .resizing import ReplaceImages, SmallImages
@@ -50,6 +51,7 @@ NODES: tuple[type[io.ComfyNode], ...] = (
     SmallImages,
     ReplaceImages,
     ControlNetStyleAugment,
+    RegularizationSet,
     MakeRecipe,
     NetworkDetails,
     OptimizerDetails,

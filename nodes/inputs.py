@@ -38,6 +38,11 @@ def settings_from(settings: type[T], values: dict[str, Any]) -> T:
     return settings(**parsed({field.name: field for field in dataclasses.fields(settings)}, values))  # type: ignore[arg-type]
 
 
+def values_of(settings: type[Any], values: dict[str, Any]) -> dict[str, Any]:
+    """Those of a node's values that are fields of a dataclass, where a node has the fields of several."""
+    return {field.name: values[field.name] for field in dataclasses.fields(settings) if field.name in values}
+
+
 def parsed(fields: Mapping[str, dataclasses.Field[Any]], values: dict[str, Any]) -> dict[str, Any]:
     """A page's values as the fields of these names hold them; others pass."""
     return {name: _parsed(fields[name], value) if name in fields else value for name, value in values.items()}

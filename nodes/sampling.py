@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from comfy_api.latest import io
 
 from ..host.sampling import SAMPLERS, SCHEDULERS, Sampling
@@ -20,3 +22,8 @@ def sampling_inputs(*, steps: int, cfg: float) -> list[io.Input]:
 def sampling_from(steps: int, cfg: float, sampler_name: str, scheduler: str) -> Sampling:
     """The value that `host.sampling.sample` takes."""
     return Sampling(steps=steps, cfg=cfg, sampler=sampler_name, scheduler=scheduler)
+
+
+def take_sampling(values: dict[str, Any]) -> Sampling:
+    """The same out of all of a node's values."""
+    return sampling_from(*(values[name] for name in ("steps", "cfg", "sampler_name", "scheduler")))

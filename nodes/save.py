@@ -22,7 +22,8 @@ class SaveLoRA(io.ComfyNode):
             node_id="KilnSaveLoRA",
             display_name="Save LoRA (Kiln)",
             category=sockets.CATEGORY,
-            description="Writes one epoch of a run into models/loras, with kohya's keys and metadata.",
+            description="Writes one epoch of a run into models/loras, with kohya's keys and metadata: the last, "
+            "one by number, or what Epoch Sweep chose.",
             inputs=[
                 sockets.Run.Input("run", tooltip="A run, finished or not: what it has saved so far."),
                 *inputs_of(SaveOptions),
@@ -38,9 +39,9 @@ class SaveLoRA(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, run: Run, file_name: str, epoch: int, precision: str, cover: Tensor | None = None
+        cls, run: Run, file_name: str, epoch: int, precision: str, cover: Tensor | None = None, strength: float = 1.0
     ) -> io.NodeOutput:
-        options = SaveOptions(file_name=file_name, epoch=epoch, precision=precision)
+        options = SaveOptions(file_name=file_name, epoch=epoch, precision=precision, strength=strength)
         file = export(run, options, lora_folder(), None if cover is None else from_image(cover)[0])
         name = file.relative_to(lora_folder()).as_posix()
         return io.NodeOutput(name, ui={"text": [f"models/loras/{name}"]})

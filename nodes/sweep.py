@@ -1,4 +1,4 @@
-"""The node that shows a run's epochs side by side."""
+"""The node that shows a run's epochs side by side, scores them, and says which to save."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..host.painting import SweepPainter
+from ..dataset.values import Dataset
+from ..host.blocking import blocked
+from ..host.paths import cache_folder, font_files
 from ..host.progress import Progress
-from ..sweep.axes import columns, pick_prompts
-from ..sweep.grid import labelled_grid
-from ..sweep.render import render, report
+from ..host.sweeping import SweepBases
+from ..sweep.options import NO_CELLS, SweepOptions
+from ..sweep.session import Axes, plan_of, sweep
 from ..trainer.values import Run
 from . import sockets
-from .inputs import int_input
+from .inputs import inputs_of, int_input, settings_from
+from .judging import judge_inputs, judges_from, tagger_there
 from .pictures import to_image
 from .sampling import sampling_from, sampling_inputs
 
@@ -27,13 +30,16 @@ class EpochSweep(io.ComfyNode):
             node_id="KilnEpochSweep",
             display_name="Epoch Sweep (Kiln)",
             category=sockets.CATEGORY,
-            description="Paints every prompt with every chosen epoch and strength, and without the LoRA.",
+            description="Paints every prompt with every chosen epoch and strength, and without the LoRA; scores them "
+            "and says which epoch to save.",
             inputs=[
                 io.Model.Input("model", tooltip="The model as loaded, without the LoRA."),
                 io.Clip.Input("clip", tooltip="Its text encoder, without the LoRA."),
                 io.Vae.Input("vae", tooltip="Its VAE."),
                 sockets.Run.Input("run", tooltip="The run whose epochs are compared."),
-                io.String.Input("prompts", multiline=True, default="", tooltip="One prompt a line."),
+                io.String.Input(
+                    "prompts", multiline=True, default="", tooltip="One prompt a line; name = prompt gives it a name."
+                ),
                 io.String.Input("negative", multiline=True, default="", tooltip="Negative prompt of all cells."),
                 io.String.Input("epochs", default="all", tooltip="all, last 5, or numbers like 2,4-8."),
                 io.String.Input("strengths", default="1.0", tooltip="LoRA strengths, such as 0.6, 0.8, 1.0."),
@@ -41,23 +47,49 @@ class EpochSweep(io.ComfyNode):
                 *sampling_inputs(steps=20, cfg=6.0),
                 io.Int.Input("width", default=1024, min=64, max=8192, step=8, tooltip="Pixels."),
                 io.Int.Input("height", default=1024, min=64, max=8192, step=8, tooltip="Pixels."),
+                *inputs_of(SweepOptions),
+                *judge_inputs(),
             ],
             outputs=[
-                io.Image.Output(display_name="grid", tooltip="The labelled grid."),
-                io.Image.Output(display_name="cells", tooltip="Every cell, row by row."),
+                io.Image.Output(display_name="grid", tooltip="The labelled grid, one a base model."),
+                io.Image.Output(
+                    display_name="cells", is_output_list=True, tooltip="Every cell, row by row, as a list."
+                ),
                 io.String.Output(display_name="report", tooltip="What was compared, and what looks wrong."),
+                io.Int.Output(display_name="best_epoch", tooltip="For Save LoRA's epoch."),
+                io.Float.Output(display_name="best_strength", tooltip="For Save LoRA's strength."),
+                io.String.Output(display_name="reason", tooltip="Why this epoch and strength."),
+                io.Image.Output(display_name="plot", tooltip="Flexibility against trait recall, epochs as points."),
+                io.String.Output(display_name="table", tooltip="The scores of every column."),
+                io.String.Output(display_name="page", tooltip="The contact page's file, for any browser."),
             ],
         )
 
     @classmethod
+    def validate_inputs(cls, tagger: str | None = None) -> bool | str:
+        """Answer in the host's place, whose own check says only that the name is not in the list."""
+        return tagger_there(tagger)
+
+    @classmethod
     def execute(
         cls, model: Any, clip: Any, vae: Any, run: Run, prompts: str, negative: str, epochs: str, strengths: str,
-        seed: int, width: int, height: int, **sampling: Any,
+        seed: int, steps: int, cfg: float, sampler_name: str, scheduler: str, width: int, height: int, tagger: str,
+        ccip: str, dataset: Dataset | None = None, clip_vision: Any = None, **settings: Any,
     ) -> io.NodeOutput:  # fmt: skip
-        across, down = columns(run, epochs, strengths), pick_prompts(prompts)
-        painter = SweepPainter(model, clip, vae, negative, sampling_from(**sampling), (width, height), seed)
-        progress = Progress(len(across) * len(down))
-        rows = render(run, across, down, painter, progress)
-        grid = labelled_grid(rows, [column.label for column in across], down)
-        cells = [cell for row in rows for cell in row]
-        return io.NodeOutput(to_image(grid), to_image(*cells), report(run, across, down, rows, painter.unmatched))
+        options = settings_from(SweepOptions, settings)
+        sampling, progress = sampling_from(steps, cfg, sampler_name, scheduler), Progress(1)
+        bases = SweepBases(
+            model, clip, vae, negative=negative, sampling=sampling, size=(width, height), watch=progress.watch
+        )  # fmt: skip
+        axes = Axes(prompts=prompts, epochs=epochs, strengths=strengths, seed=seed)
+        plan = plan_of(run, axes, options, bases)
+        found = sweep(
+            run, plan, bases, judges_from(tagger, ccip, clip_vision, options.threshold, progress), options,
+            dataset=dataset, cache=cache_folder() / "cells", progress=progress, fonts=font_files(),
+        )  # fmt: skip
+        cells = blocked() if options.cells == NO_CELLS else [to_image(picture) for picture in found.pictures()]
+        choice = found.choice
+        return io.NodeOutput(
+            to_image(*found.sheets), cells, found.report, choice.epoch, choice.strength, choice.reason,
+            to_image(found.plot), found.table, str(found.page),
+        )  # fmt: skip

@@ -4,28 +4,22 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from ..trainer.errors import KilnError
 from ..trainer.values import Run
+from .values import WIRED, Column, Row
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Column:
-    """One column of the grid. `epoch` 0 is the model without a LoRA."""
-
-    epoch: int
-    strength: float
-
-    @property
-    def label(self) -> str:
-        """What stands above the column."""
-        return "no LoRA" if self.epoch == 0 else f"epoch {self.epoch}  x{self.strength:g}"
+_NAMED = re.compile(r"([^,=(){}\[\]<>]{1,60}?)\s+=\s+(\S.*)")
+_MOST_SEEDS = 1000
 
 
 def pick_epochs(run: Run, text: str) -> tuple[int, ...]:
-    """`all`, `last 5`, `2,4-8`: saved epochs in natural order. Raises `KilnError` for a number that was not saved."""
-    saved = [one.epoch for one in run.checkpoints]
+    """`all`, `last 5`, `2,4-8`: saved epochs in natural order. Raises `KilnError` for a number that was not saved.
+
+    Several LoRAs saved inside one epoch count as one: the last.
+    """
+    saved = sorted({one.epoch for one in run.checkpoints})
     text = text.strip().lower()
     if not saved:
         raise KilnError(f"Run {run.name!r} in {run.folder} has no saved epoch; let it train for at least one.")
@@ -35,8 +29,7 @@ def pick_epochs(run: Run, text: str) -> tuple[int, ...]:
         return tuple(saved[-int(last[1] or 1) :])
     found: set[int] = set()
     for part in text.split(","):
-        span = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
-        numbers = range(int(span[1]), int(span[2] or span[1]) + 1) if span else ()
+        numbers = _span(part)
         if not numbers:
             raise KilnError(
                 f"epochs is {text!r}; {part.strip()!r} is no epoch. Write all, last 5, or numbers like 2,4-8."
@@ -59,15 +52,64 @@ def pick_strengths(text: str) -> tuple[float, ...]:
     return strengths
 
 
-def pick_prompts(text: str) -> tuple[str, ...]:
-    """One prompt a line; empty lines are left out."""
-    prompts = tuple(line.strip() for line in text.splitlines() if line.strip())
-    if not prompts:
+def pick_prompts(text: str) -> tuple[tuple[str, str], ...]:
+    """(name, prompt) of each line, empty lines left out; `name = prompt` names it, others are named by themselves."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if not lines:
         raise KilnError("prompts is empty; write one prompt a line.")
-    return prompts
+    return tuple((named[1].strip(), named[2]) if (named := _NAMED.fullmatch(line)) else (line, line) for line in lines)
 
 
-def columns(run: Run, epochs: str, strengths: str) -> tuple[Column, ...]:
-    """The no-LoRA column, then every chosen epoch at every strength."""
-    pairs = [Column(epoch=e, strength=s) for e in pick_epochs(run, epochs) for s in pick_strengths(strengths)]
-    return (Column(epoch=0, strength=0.0), *pairs)
+def pick_seeds(seed: int, more: str) -> tuple[int, ...]:
+    """The node's seed, then those of `7, 42, 100-103`, each once. Raises `KilnError` for what is no seed."""
+    found = [seed]
+    for part in re.split(r"[,;\s]+", re.sub(r"\s*-\s*", "-", more.strip())):
+        numbers = _span(part) if part else range(0)
+        if part and not 0 < len(numbers) <= _MOST_SEEDS:
+            raise KilnError(f"seeds is {more!r}; {part!r} is no seed. Write numbers like 7, 42, 100-103, or nothing.")
+        found += numbers
+    return tuple(dict.fromkeys(found))
+
+
+def pick_bases(lines: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
+    """The wired model, then the checkpoints named, each by its whole name or by a part that only one has.
+
+    Raises `KilnError` for a name that means none or several.
+    """
+    found = [WIRED]
+    for line in lines:
+        fitting = [name for name in known if name == line] or [n for n in known if line.casefold() in n.casefold()]
+        if len(fitting) != 1:
+            several = f"means {len(fitting)} of them: {', '.join(fitting[:5])}" if fitting else "is none of them"
+            raise KilnError(
+                f"base_models has {line!r}, which {several}. Write checkpoints as their loader lists them; there are "
+                f"{', '.join(known[:20]) or 'none'}."
+            )
+        found.append(fitting[0])
+    return tuple(dict.fromkeys(found))
+
+
+def columns(run: Run, epochs: str, strengths: str, presets: Sequence[str] = ("",)) -> tuple[Column, ...]:
+    """The no-LoRA column, then every chosen epoch at every strength with every choice of block weights."""
+    found = [
+        Column(epoch=epoch, strength=strength, blocks=blocks)
+        for epoch in pick_epochs(run, epochs)
+        for strength in pick_strengths(strengths)
+        for blocks in presets
+    ]
+    return (Column(epoch=0, strength=0.0), *found)
+
+
+def rows(prompts: Sequence[tuple[str, str]], seeds: Sequence[int]) -> tuple[Row, ...]:
+    """Every prompt with every seed; labels tell the seed where there are several."""
+    return tuple(
+        Row(label=f"{name}  (seed {seed})" if len(seeds) > 1 else name, prompt=prompt, seed=seed)
+        for name, prompt in prompts
+        for seed in seeds
+    )
+
+
+def _span(text: str) -> range:
+    """The numbers of `7` or `3-5`; none for anything else."""
+    span = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", text)
+    return range(int(span[1]), int(span[2] or span[1]) + 1) if span else range(0)

@@ -2,41 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
-_PAPER, _INK = (250, 250, 248), (40, 40, 44)
+from ..dataset.contact import FAINT, INK, PAPER
+from ..dataset.lettering import Lettering
+
 _GAP = 4
+
+Open = Callable[[], Image.Image]
+"""Gives a cell's picture; a grid holds one open at a time."""
 
 
 def labelled_grid(
-    rows: Sequence[Sequence[Image.Image]], column_labels: Sequence[str], row_labels: Sequence[str]
+    rows: Sequence[Sequence[Open]],
+    column_labels: Sequence[str],
+    row_labels: Sequence[str],
+    *,
+    title: str = "",
+    most: int = 0,
+    fonts: Sequence[Path] = (),
 ) -> Image.Image:
-    """`rows[r][c]` are pictures of one size; a label stands above each column and left of each row."""
-    width, height = rows[0][0].size
-    size = max(11, min(width, height) // 10)
-    font = ImageFont.load_default(size)
-    top, left = round(size * 1.8), max(width, size * 8)
-    sheet = Image.new("RGB", (left + len(column_labels) * (width + _GAP), top + len(rows) * (height + _GAP)), _PAPER)
+    """`rows[r][c]` open pictures of one size; a label stands above each column and left of each row, in any script.
+
+    Cells whose longer side has more than `most` pixels are scaled down; 0 leaves all as they are.
+    """
+    first = _small(rows[0][0](), most)
+    width, height = first.size
+    size = max(11, min(28, min(width, height) // 10))
+    lettering = Lettering(size, fonts)
+    heads = [lettering.wrap(label, width - _GAP, 3) for label in column_labels]
+    left = max(width, size * 8)
+    above = lettering.height + _GAP if title else 0
+    top = above + max(1, *(len(lines) for lines in heads)) * lettering.height + 2 * _GAP
+    sheet = Image.new("RGB", (left + len(heads) * (width + _GAP), top + len(rows) * (height + _GAP)), PAPER)
     pen = ImageDraw.Draw(sheet)
-    for c, label in enumerate(column_labels):
-        lines = _wrapped(label, font, width)
-        pen.text((left + c * (width + _GAP) + width / 2, top / 2), lines[0], fill=_INK, font=font, anchor="mm")
+    if title:
+        lettering.draw(pen, (_GAP, _GAP), (lettering.wrap(title, sheet.width - 2 * _GAP, 1) or [""])[0], FAINT)
+    for c, lines in enumerate(heads):
+        middle = left + c * (width + _GAP) + width / 2
+        # The last line stands on the picture.
+        y = top - _GAP - len(lines) * lettering.height
+        for line in lines:
+            lettering.draw(pen, (middle - lettering.width(line) / 2, y), line, INK)
+            y += lettering.height
     for r, (row, label) in enumerate(zip(rows, row_labels, strict=True)):
         y = top + r * (height + _GAP)
-        fitting = _wrapped(label, font, left - 2 * _GAP)[: max(1, height // round(size * 1.25))]
-        pen.multiline_text((_GAP, y), "\n".join(fitting), fill=_INK, font=font, spacing=round(size * 0.2))
-        for c, picture in enumerate(row):
+        for i, line in enumerate(lettering.wrap(label, left - 2 * _GAP, max(1, height // lettering.height))):
+            lettering.draw(pen, (_GAP, y + i * lettering.height), line, INK)
+        for c, opened in enumerate(row):
+            picture = first if (r, c) == (0, 0) else _small(opened(), most)
             sheet.paste(picture, (left + c * (width + _GAP), y))
     return sheet
 
 
-def _wrapped(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> list[str]:
-    lines: list[str] = []
-    for word in text.split():
-        if lines and font.getlength(f"{lines[-1]} {word}") <= width:
-            lines[-1] += f" {word}"
-        else:
-            lines.append(word)
-    return lines or [""]
+def _small(picture: Image.Image, most: int) -> Image.Image:
+    longer = max(picture.size)
+    if not most or longer <= most:
+        return picture
+    size = tuple(max(1, round(side * most / longer)) for side in picture.size)
+    return picture.resize((size[0], size[1]), Image.Resampling.LANCZOS)

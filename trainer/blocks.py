@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .errors import KilnError
@@ -38,9 +39,13 @@ class BlockWeights:
 
     def of(self, layer: Layer) -> float:
         """The layer's factor; 1 outside the blocks."""
-        if layer.place is None:
+        return self.at(layer.place)
+
+    def at(self, place: tuple[str, int] | None) -> float:
+        """The factor of a place as `Layer.place` gives it; 1 outside the blocks."""
+        if place is None:
             return 1.0
-        part, index = layer.place
+        part, index = place
         row = {"down": self.down, "mid": self.mid, "up": self.up}[part]
         return row[min(index, len(row) - 1)]
 
@@ -123,7 +128,12 @@ def _named(name: str, counts: BlockCounts) -> BlockWeights:
     key = name.strip().upper()
     if key not in NAMED:
         raise KilnError(f"block_preset is {name!r}; choose one of {', '.join(NAMED)}.")
-    given = dict(zip(_SHORT, (float(digit) for digit in NAMED[key][1:]), strict=True))
+    return spread([float(digit) for digit in NAMED[key][1:]], counts)
+
+
+def spread(weights: Sequence[float], counts: BlockCounts) -> BlockWeights:
+    """The sixteen weights after the text encoder's in a list that people share, over a UNet's blocks."""
+    given = dict(zip(_SHORT, weights, strict=True))
     return BlockWeights(
         down=_spread("IN", given, counts.down),
         mid=(given["M00"],) * counts.mid,

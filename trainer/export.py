@@ -12,6 +12,7 @@ from ..dataset.settings import check_settings, setting
 from .cover import cover_metadata, last_sample, save_preview
 from .errors import KilnError
 from .formats import DTYPES, cast, load_file, save_file
+from .scaling import scaled
 from .values import Run
 
 
@@ -22,6 +23,11 @@ class SaveOptions:
     file_name: str = setting("", "The file's name, folders with / allowed. Empty takes the run's name.")
     epoch: int = setting(0, "Which epoch to save; 0 is the last one.", low=0, high=100000, step=1)
     precision: str = setting("fp16", "Precision of the saved weights.", choices=tuple(DTYPES))
+    strength: float = setting(
+        1.0,
+        "What strength 1 of the saved file stands for: Epoch Sweep's best_strength, or 1 to keep the LoRA as trained.",
+        low=-10.0, high=10.0, step=0.05,
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -31,11 +37,15 @@ def export(run: Run, options: SaveOptions, folder: Path, cover: Image.Image | No
     """Write the chosen epoch below `folder` and return the file. An older file of the same name is replaced.
 
     `cover` goes into the file, and beside it as a picture. Without one, the last sample that the run painted up to that
-    epoch goes into the file alone. Raises `KilnError` for a wrong name or epoch, and when the disk refuses.
+    epoch goes into the file alone. Raises `KilnError` for a wrong name or epoch, for a strength that this kind of LoRA
+    cannot be saved at, and when the disk refuses.
     """
     checkpoint = run.checkpoint(options.epoch)
     file = target_file(options.file_name.strip() or run.name, folder)
     tensors, metadata = load_file(checkpoint.file)
+    tensors = scaled(tensors, options.strength)
+    if options.strength != 1:
+        metadata["modelspec.usage_hint"] = f"Trained strength {options.strength:g} is 1.0 in this file."
     title = {"ss_output_name": file.stem, "modelspec.title": file.stem}
     kept = {key: value for key, value in metadata.items() if not key.startswith("sshs_")}
     shown = cover or last_sample(run.folder, checkpoint.step)

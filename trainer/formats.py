@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,24 @@ def load_file(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise KilnError(
             f"{file} is not a LoRA that can be read: {error}. Train it again, or give another file."
         ) from error
+
+
+def tag_shares(file: Path) -> dict[str, float]:
+    """From a LoRA's metadata, the share of the training pictures' captions that each tag stands in; empty without it.
+
+    Raises `KilnError` naming a file that cannot be read.
+    """
+    try:
+        with safetensors.safe_open(file, framework="pt") as opened:
+            about = dict(opened.metadata() or {})
+        groups = json.loads(about.get("ss_tag_frequency", "{}"))
+        pictures = sum(row["img_count"] for row in json.loads(about.get("ss_dataset_dirs", "{}")).values())
+        counts: Counter[str] = Counter()
+        for group in groups.values():
+            counts.update(group)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, safetensors.SafetensorError) as error:
+        raise KilnError(f"{file} has no metadata that can be read: {error}. Train it again.") from error
+    return {tag: count / pictures for tag, count in counts.items()} if pictures else {}
 
 
 def cast(tensors: Mapping[str, Tensor], dtype: str) -> dict[str, Tensor]:

@@ -8,6 +8,7 @@ import json
 import math
 import re
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -54,13 +55,14 @@ class RunFolder:
         # A fork keeps what it went on from, so that it can be gone on with by itself.
         self._start = start if origin else None
         self._board: Board | None = None
-        traits = sorted({tag for record in dataset for tag in record.pruned})
+        shares = _trait_shares(dataset)
         self.about: dict[str, Any] = {
             "name": name,
             "fingerprint": fingerprint,
             "finished": False,
             "trigger": dataset.trigger,
-            "traits": traits,
+            "traits": list(shares),
+            "trait_shares": shares,
             "origin": origin,
             "started_at": str(time.time()),
             "checkpoints": [],
@@ -166,6 +168,13 @@ class RunFolder:
         _write_json(self.folder / "run.json", self.about)
 
 
+def _trait_shares(dataset: Dataset) -> dict[str, float]:
+    """Pruned tags in alphabetical order, each with the share of the pictures (regularisation left out) that lost it."""
+    trained = [record for record in dataset if not record.is_reg]
+    counts = Counter(tag for record in trained for tag in set(record.pruned))
+    return {tag: round(counts[tag] / len(trained), 4) for tag in sorted(counts)}
+
+
 def fingerprint(recipe: Recipe, dataset: Dataset, model: str) -> str:
     """A sha256 in hex of everything that decides the result; `model` stands for the loaded base."""
     text = json.dumps(recipe.learned(), sort_keys=True)
@@ -251,6 +260,7 @@ def load_run(folder: Path) -> Run:
         checkpoints=checkpoints,
         trigger=about["trigger"],
         traits=tuple(about["traits"]),
+        trait_shares=about.get("trait_shares", {}),
     )
 
 

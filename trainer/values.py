@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from .errors import KilnError
@@ -27,6 +28,8 @@ class Run:
     trigger: str = ""
     # Tags that pruning took from the captions: the traits that the trigger must have absorbed.
     traits: tuple[str, ...] = ()
+    # In what share of the pictures each was; runs of older versions do not say.
+    trait_shares: Mapping[str, float] = field(default_factory=dict)
 
     def checkpoint(self, epoch: int) -> Checkpoint:
         """The saved epoch of that number; 0 is the last one. Raises `KilnError` when it was not saved."""

@@ -28,6 +28,7 @@ IDS = (
     "KilnSmallImages",
     "KilnReplaceImages",
     "KilnControlNetStyleAugment",
+    "KilnRegularizationSet",
     "KilnRecipe",
     "KilnTrainLoRA",
     "KilnLoadRun",

@@ -1,56 +1,234 @@
-"""Style variants by the host's sampler under a ControlNet (untrained here: quality is measured elsewhere)."""
+"""Style variants and regularisation pictures by the host's sampler, with the miniature world's models."""
 
 from __future__ import annotations
 
+import csv
 import importlib
+import io
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
+
+from demo.hosting import Host, HostInterrupted, Message
+from demo.workflow import to_api
+
+TAGGER = "kiln-world-tagger"
+CONTROLNET = "kiln-world-canny.safetensors"
+Node = Callable[..., dict[str, Any]]
+LOADED = {"model": ["checkpoint", 0], "clip": ["checkpoint", 1], "vae": ["checkpoint", 2]}
+SMALL = {"resolution": 64, "steps": 3, "cfg": 2.0}
 
 
 @pytest.fixture
-def control_net(inside: Path, tmp_path: Path) -> Any:
-    """A ControlNet for the miniature world as core's loader gives it; its outputs are random, not zero."""
-    import torch
-
-    from demo.learn.export import save_controlnet
-    from demo.learn.hostmodels import controlnet
-
-    torch.manual_seed(0)
-    net = controlnet()
-    for name, parameter in net.named_parameters():
-        if name.startswith(("zero_convs", "middle_block_out")):
-            torch.nn.init.normal_(parameter, std=0.05)
-    save_controlnet(net, tmp_path / "canny.safetensors")
+def control_net(inside: Path, root: Path) -> Any:
+    """The miniature world's ControlNet, as core's loader gives it."""
     with torch.inference_mode():
-        return importlib.import_module("comfy.controlnet").load_controlnet(str(tmp_path / "canny.safetensors"))
+        file = root / "demo" / "models" / "controlnet" / CONTROLNET
+        return importlib.import_module("comfy.controlnet").load_controlnet(str(file))
 
 
-def test_variants_are_painted_once_and_follow_the_control(world: Any, dataset: Any, control_net: Any) -> None:
-    import torch
-
+@pytest.fixture
+def augment(world: Any, dataset: Any) -> Callable[..., Any]:
+    """The node on the world's models, every input by name; those that are not given have their defaults."""
     from lora_kiln.nodes.augment import ControlNetStyleAugment
 
-    settings = {
-        "styles": "sketch\npastel colors", "variants": 1, "seed": 5, "resolution": 64, "step": 64, "repeats": 1,
-        "keep_originals": True, "negative": "", "start_percent": 0.0, "end_percent": 1.0, "denoise": 0.6,
-        "canny_low": 0.1, "canny_high": 0.3, "steps": 3, "cfg": 2.0, "sampler_name": "euler", "scheduler": "normal",
+    schema = ControlNetStyleAugment.define_schema()
+    defaults = {each.id: each.default for each in schema.inputs if getattr(each, "default", None) is not None}
+    defaults |= {each.id: each.options[0] for each in schema.inputs if each.id == "tagger"}
+
+    def run(**given: Any) -> Any:
+        several = ("hint", "hint_2", "hint_3", "masks", "hold_masks")
+        values = {"sampler_name": "euler", "scheduler": "normal", **defaults, **SMALL, "start_percent": 0.0, **given}
+        lists = {name: value if name in several else [value] for name, value in values.items()}
+        loaded = {"model": [world.model], "clip": [world.clip], "vae": [world.vae]}
+        with torch.inference_mode():
+            return ControlNetStyleAugment.execute(**{"dataset": [dataset], **loaded, **lists}).result
+
+    return run
+
+
+def rows(table: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(table)))
+
+
+def mean(table: str, column: str) -> float:
+    return float(np.mean([float(row[column]) for row in rows(table)]))
+
+
+def test_variants_are_painted_once_and_their_lines_are_held(
+    augment: Callable[..., Any], dataset: Any, control_net: Any
+) -> None:
+    given = {"styles": "sketch\npastel colors", "denoise": 0.9, "end_percent": 1.0, "resolution": 128, "steps": 6}
+    held, report, rejected, sheets, table = augment(control_net=control_net, **given)
+    assert len(held) == 3 * len(dataset)
+    assert len(rejected) == 0
+    assert "8 painted now" in report
+    assert {record.size for record in held.records[len(dataset) :]} == {(128, 128)}
+    assert sheets.shape[-1] == 3
+    assert len(rows(table)) == 8
+
+    again, report, *_ = augment(control_net=control_net, **given)
+    assert again == held
+    assert "0 painted now, 8 found" in report
+
+    free, report, _, _, loose = augment(control_net=control_net, **{**given, "strength": 0.0})
+    assert "8 painted now" in report
+    assert {r.image for r in held.records[4:]}.isdisjoint(r.image for r in free.records[4:])
+    assert mean(table, "structure") > mean(loose, "structure") + 0.05
+
+
+def test_two_controlnets_line_art_and_hints(augment: Callable[..., Any], dataset: Any, control_net: Any) -> None:
+    given = {"styles": "sketch", "control_net": control_net, "control_net_2": control_net, "strength_2": 0.5}
+    files = {}
+    for kind in ("line art", "picture"):
+        result, *_ = augment(**given, preprocessor_2=kind)
+        files[kind] = result.records[4].image.read_bytes()
+    hints = [torch.rand(1, 64, 64, 3, generator=torch.Generator().manual_seed(i)) for i in range(4)]
+    result, *_ = augment(**given, preprocessor_2="hint", hint_2=hints)
+    files["hints"] = result.records[4].image.read_bytes()
+    result, report, *_ = augment(**given, preprocessor_2="hint", hint_2=[torch.cat([hints[0], *hints[:0:-1]])])
+    # The second and the fourth have changed places.
+    assert "2 painted now, 2 found" in report
+    assert len(set(files.values())) == 3
+    with pytest.raises(ValueError, match="hint_2 brings 2 pictures for 4"):
+        augment(**given, preprocessor_2="hint", hint_2=hints[:2])
+    with pytest.raises(ValueError, match="no control_net_3"):
+        augment(**given, hint_3=hints)
+    with pytest.raises(ValueError, match="the first must be less"):
+        augment(**given, start_percent_2=0.5)
+
+
+def test_held_colours_drift_less(augment: Callable[..., Any], control_net: Any) -> None:
+    given = {"styles": "pastel colors", "control_net": control_net, "denoise": 0.9, "resolution": 128, "steps": 6}
+    masks = [torch.ones(1, 128, 128)] * 4
+    *_, free = augment(**given, compare="mask", hold_masks=masks)
+    *_, held = augment(**given, compare="mask", hold_masks=masks, hold_mask=1.0, hold_denoise=0.2)
+    assert mean(held, "drift") < 0.7 * mean(free, "drift")
+
+
+def test_a_model_node_before_it_paints_anew(augment: Callable[..., Any], world: Any) -> None:
+    """Options of the model (core's rescaled CFG) are part of what a picture's name stands for."""
+    import importlib
+
+    given = {"styles": "sketch", "model": world.model}
+    assert "4 painted now" in augment(**given)[1]
+    rescale = importlib.import_module("comfy_extras.nodes_model_advanced").RescaleCFG()
+    for multiplier in (0.3, 0.9):
+        [model] = rescale.patch(world.model, multiplier)
+        assert "4 painted now" in augment(**{**given, "model": model})[1]
+        assert "0 painted now" in augment(**{**given, "model": model})[1]
+
+
+@pytest.fixture
+def graph(node: Node, pictures: Path) -> dict[str, Any]:
+    """Load -> augment on the running server."""
+    return {
+        "checkpoint": node("CheckpointLoaderSimple", ckpt_name="kiln-world-sd15.safetensors"),
+        "net": node("ControlNetLoader", control_net_name=CONTROLNET),
+        "load": node("KilnLoadDataset", folder=pictures.name),
+        "styles": node(
+            "KilnControlNetStyleAugment", dataset=["load", 0], control_net=["net", 0], styles="sketch\n{flat color|x}",
+            variants=2, keep_best=1, tags="with differing colours", tagger=TAGGER, **LOADED, **SMALL,
+        ),
+        "report": node("PreviewAny", source=["styles", 1]),
+        "rejected": node("KilnDatasetReport", dataset=["styles", 2]),
+        "rejects": node("PreviewAny", source=["rejected", 3]),
+        "sheets": node("PreviewImage", images=["styles", 3]),
+        "scores": node("PreviewAny", source=["styles", 4]),
     }  # fmt: skip
 
-    def run(**changes: Any) -> Any:
-        with torch.inference_mode():
-            given = {**settings, "strength": 1.0, **changes}
-            return ControlNetStyleAugment.execute(dataset, *world, control_net, **given).result
 
-    result, report = run()
-    assert len(result) == 3 * len(dataset)
-    assert "8 painted now" in report
-    assert {record.size for record in result.records[len(dataset) :]} == {(64, 64)}
-    again, report = run()
-    assert again == result
-    assert "0 painted now, 8 found" in report
-    free, report = run(strength=0.0)
-    assert "8 painted now" in report
-    files = {record.image.read_bytes() for one in (result, free) for record in one.records[len(dataset) :]}
-    assert len(files) == 16
+def progress_of(heard: list[Message], name: str) -> list[tuple[float, int]]:
+    return [
+        (message.data["value"], message.data["max"])
+        for message in heard
+        if message.kind == "progress" and message.data.get("node") == name
+    ]
+
+
+def test_progress_counts_pictures_and_the_best_are_kept(host: Host, graph: dict[str, Any]) -> None:
+    heard: list[Message] = []
+    outputs = host.run(graph, heard.append, timeout=300)["outputs"]
+    report = outputs["report"]["text"][0]
+    assert "16 variants of 4 pictures: 16 painted now" in report
+    assert "Rejected (8 of 16)" in report
+    found = rows(outputs["scores"]["text"][0])
+    for group in range(8):
+        pair = found[2 * group : 2 * group + 2]
+        best = max(pair, key=lambda row: float(row["score"]))
+        assert [row["kept"] for row in pair] == ["1" if row is best else "0" for row in pair]
+    bars = [bar for bar in progress_of(heard, "styles") if bar[1] == 16]
+    whole = [value for value, _ in bars if value == int(value)]
+    assert whole == list(range(17))
+    # Between two pictures the bar moves with the sampler's steps.
+    assert [value for value, _ in bars] == sorted(value for value, _ in bars)
+    assert len(bars) == 17 + 16 * SMALL["steps"]
+
+
+def test_a_cancel_keeps_what_is_done(host: Host, graph: dict[str, Any]) -> None:
+    cache = host.base / "output" / "kiln" / "cache"
+    before = set(cache.glob("*.png")) if cache.is_dir() else set()
+    graph["styles"]["inputs"]["seed"] = 4711
+
+    def cancel(message: Message) -> None:
+        if any(value >= 5 for value, _ in progress_of([message], "styles")):
+            host.interrupt()
+
+    with pytest.raises(HostInterrupted):
+        host.run(graph, cancel, timeout=300)
+    done = set(cache.glob("*.png")) - before
+    assert 5 <= len(done) < 16
+    assert not list(cache.glob("*.partial"))
+    outputs = host.run(graph, timeout=300)["outputs"]
+    assert f"{16 - len(done)} painted now, {len(done)} found" in outputs["report"]["text"][0]
+
+
+def test_a_regularisation_set_is_filtered_and_tagged(host: Host, node: Node, pictures: Path) -> None:
+    words = host.base / "models" / "kiln" / "wildcards"
+    words.mkdir(parents=True, exist_ok=True)
+    (words / "place.txt").write_text("forest\nbeach\n", encoding="utf-8")
+    graph = {
+        "checkpoint": node("CheckpointLoaderSimple", ckpt_name="kiln-world-sd15.safetensors"),
+        "load": node("KilnLoadDataset", folder=pictures.name),
+        "reg": node(
+            "KilnRegularizationSet", prompts="1girl, {smile|open mouth}, __place__", count=3, tagger=TAGGER,
+            dataset=["load", 0], **LOADED, **{**SMALL, "steps": 8},
+        ),
+        "both": node("KilnMergeDatasets", dataset_1=["load", 0], dataset_2=["reg", 0]),
+        "report": node("PreviewAny", source=["reg", 1]),
+        "merged": node("PreviewAny", source=["both", 1]),
+        "saved": node("KilnSaveDataset", dataset=["reg", 0], name=f"reg {pictures.name}"),
+        "sheets": node("PreviewImage", images=["reg", 3]),
+    }  # fmt: skip
+    outputs = host.run(graph, timeout=300)["outputs"]
+    assert "3 regularisation pictures of 3: 3 painted now" in outputs["report"]["text"][0]
+    assert "4 + 3 = 7 pictures" in outputs["merged"]["text"][0]
+    graph["reg"]["inputs"]["reject"] = "2"
+    report = host.run(graph, timeout=300)["outputs"]["report"]["text"][0]
+    assert "1 painted now, 3 found" in report
+    assert "2: you rejected it" in report
+
+
+def test_the_example_runs(host: Host, root: Path, draw_pictures: Callable[[Path], Path]) -> None:
+    """Two checkpoints, one node each, merged with a regularisation set."""
+    draw_pictures(host.base / "input" / "mirelva")
+    saved = json.loads((root / "example_workflows" / "style_augment.json").read_text(encoding="utf-8"))
+    prompt = to_api(saved, host.object_info())
+    kinds = [each["class_type"] for each in prompt.values()]
+    assert kinds.count("CheckpointLoaderSimple") == kinds.count("KilnControlNetStyleAugment") == 2
+    for each in prompt.values():
+        if each["class_type"] in ("KilnControlNetStyleAugment", "KilnRegularizationSet"):
+            each["inputs"].update(steps=2, resolution=64)
+    outputs = host.run(prompt, timeout=300)["outputs"]
+    texts = [output["text"][0] for output in outputs.values() if "text" in output]
+    assert sum("painted now" in text for text in texts) == 2
+    assert sum("images" in output for output in outputs.values()) == 4
+    for picture in (image for output in outputs.values() for image in output.get("images", ())):
+        with Image.open(io.BytesIO(host.view(picture))) as page:
+            assert page.width > 100

@@ -11,7 +11,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from demo import bench, bench_dataset, bench_measure, bench_parts, bench_peers, bench_results  # noqa: E402
+from demo import bench, bench_dataset, bench_measure, bench_parts, bench_peers, bench_results, bench_sweep  # noqa: E402
 from demo.bench_results import CORE, DIFFUSERS, OURS  # noqa: E402
 from demo.family import UNET  # noqa: E402
 
@@ -210,3 +210,21 @@ def test_every_step_of_the_large_dataset_is_taken(tmp_path: Path) -> None:
         "load", "fingerprint", "names", "select", "buckets", "duplicates", "report",
     }  # fmt: skip
     assert all(seconds > 0 for seconds in found["seconds"].values())
+
+
+def test_a_sweep_is_compared_with_plain_sampling_and_with_fewer_cells(tmp_path: Path) -> None:
+    parts = {
+        "columns": 4, "few_cells": 16, "many_cells": 64, "patches": 3, "side": 128, "steps": 20,
+        "peak_bytes": {"few": 1000, "many": 1030},
+        "rounds": [{"sweep": s, "plain": 10.0, "many": 4.4 * s} for s in (10.2, 10.4, 30.0)],
+    }  # fmt: skip
+    found = bench_sweep.ratios(parts)
+    assert found == {
+        "sweep_vs_plain_sampling": 1.04, "sweep_cell_time_many_vs_few": 1.1, "sweep_peak_memory_many_vs_few": 1.03,
+        "sweep_patches_a_column": 1.0,
+    }  # fmt: skip
+    assert [words.split()[0] for words in bench_results.missed(found)] == ["sweep_cell_time_many_vs_few"]
+    assert bench_results.missed({**found, "sweep_patches_a_column": 4.0})[-1].startswith("sweep_patches_a_column is 4")
+    bench_sweep.write(parts, tmp_path, "a machine")
+    assert "| Epoch Sweep | 16 | 0.650 s |" in (tmp_path / "sweep.md").read_text(encoding="utf-8")
+    assert json.loads((tmp_path / "sweep.json").read_text(encoding="utf-8"))["patches"] == 3

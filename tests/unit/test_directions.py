@@ -26,6 +26,7 @@ class Rule(NamedTuple):
 
 
 ROOT_MODULE = "__init__"
+_TRAINERS_FILES = ("trainer.blocks", "trainer.files", "trainer.formats", "trainer.ports")
 RULES = {
     ROOT_MODULE: Rule(("nodes", "nodes.*"), frozenset({"comfy_api"})),
     "nodes": Rule(
@@ -33,7 +34,7 @@ RULES = {
         frozenset({"comfy_api"}),
     ),
     "host": Rule(("trainer.ports", "*.values"), frozenset(HOST_MODULES)),
-    "sweep": Rule(("*.values", "*.errors", "trainer.formats")),
+    "sweep": Rule(("dataset", "dataset.*", "*.values", "*.errors", *_TRAINERS_FILES)),
     "trainer": Rule(("dataset", "dataset.*")),
     "dataset": Rule(()),
 }

@@ -1,120 +1,324 @@
-"""Style variants: made once, found again, captioned with what changed."""
+"""Style variants: made once, found again, held, chosen, captioned with what changed."""
 
 from __future__ import annotations
 
+import csv
+import dataclasses
+import io
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
-from lora_kiln.dataset.augment import StyleOptions, augment
+from lora_kiln.dataset.augment import Augmented, augment
+from lora_kiln.dataset.choice import ChoiceOptions
 from lora_kiln.dataset.errors import DatasetError
+from lora_kiln.dataset.style_captions import DIFFERING, CaptionOptions
+from lora_kiln.dataset.styles import LOWER, HoldOptions, Plan, Studio, StyleOptions
 from lora_kiln.dataset.values import Box, Dataset, Record
+from lora_kiln.dataset.wildcards import Wildcards
 
-STYLES = StyleOptions(styles=("sketch, monochrome", "pastel colors"), variants=2, seed=7, resolution=128, step=64)
+STYLES = StyleOptions(styles=("sketch, monochrome", "pastel colors"), variants=2, seed=7)
+Size = tuple[int, int]
 
 
 class Brush:
-    """A paint function that fills the picture with one colour and remembers what it was asked."""
+    """Paints its start with red added by what the test says, and remembers what it was asked."""
 
-    def __init__(self) -> None:
-        self.asked: list[tuple[tuple[int, int], str, int]] = []
+    def __init__(self, shift: Callable[[int, float], int] | None = None, settings: str = "m") -> None:
+        self.asked: list[tuple[Size, str, int, float]] = []
+        self.scenes: list[int] = []
+        self.starts: list[Image.Image] = []
+        self._shift = shift or (lambda seed, denoise: seed)
+        self._settings = settings
 
-    def __call__(self, source: Image.Image, prompt: str, seed: int) -> Image.Image:
-        self.asked.append((source.size, prompt, seed))
-        return Image.new("RGB", source.size, (seed, 0, 0))
+    def mark(self, number: int) -> str:
+        return self._settings
+
+    def scene(self, source: Image.Image, number: int) -> Callable[[Image.Image, str, int, float], Image.Image]:
+        self.scenes.append(number)
+
+        def paint(start: Image.Image, prompt: str, seed: int, denoise: float) -> Image.Image:
+            self.asked.append((start.size, prompt, seed, denoise))
+            self.starts.append(start)
+            pixels = np.asarray(start, dtype=int) + np.array([self._shift(seed, denoise), 0, 0])
+            return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
+
+        return paint
 
 
 def quiet(done: int, total: int) -> None:
     """A progress that nobody looks at."""
 
 
+def bucket(size: Size) -> Size:
+    """Buckets of half the size."""
+    return size[0] // 2, size[1] // 2
+
+
+def picture(size: Size) -> Image.Image:
+    """Soft colours everywhere: no figure, not flat."""
+    ramp = np.linspace(40, 200, size[0])[None, :, None] + np.array([0, 10, 20])
+    return Image.fromarray(np.broadcast_to(ramp, (size[1], size[0], 3)).astype(np.uint8))
+
+
 @pytest.fixture
 def dataset(tmp_path: Path) -> Dataset:
     file = tmp_path / "a.png"
-    Image.new("RGB", (200, 100), "blue").save(file)
-    tagged = Record(image=file, size=(200, 100), tags=("kiln", "1girl", "sketch"), repeats=9, origin=("loaded",))
+    picture((200, 100)).save(file)
+    tagged = Record(
+        image=file, size=(200, 100), tags=("kiln", "1girl", "sketch"), repeats=9, origin=("loaded",),
+        pruned=("green hair",),
+    )  # fmt: skip
     crop = Record(image=file, size=(200, 100), crop=Box(left=0, top=0, right=100, bottom=100))
     return Dataset(records=(tagged, crop), trigger="kiln")
 
 
-def test_every_picture_gets_every_style_and_variant(dataset: Dataset, tmp_path: Path) -> None:
+@pytest.fixture
+def run(dataset: Dataset, tmp_path: Path) -> Callable[..., Augmented]:
+    """`augment` with a brush; `studio` replaces fields of the studio, further arguments are those of the plan."""
+
+    def work(
+        brush: Brush, progress: Any = quiet, records: Dataset | None = None, studio: dict[str, Any] | None = None,
+        **plan: Any,
+    ) -> Augmented:  # fmt: skip
+        given = Studio(painter=brush, cache=tmp_path / "cache", bucket=bucket)
+        plan = {"styles": STYLES, **plan}
+        return augment(records or dataset, Plan(**plan), dataclasses.replace(given, **(studio or {})), progress)
+
+    return work
+
+
+def test_every_picture_gets_every_style_and_variant(dataset: Dataset, run: Callable[..., Augmented]) -> None:
     brush, heard = Brush(), []
-    result, report = augment(
-        dataset, STYLES, brush, tmp_path / "cache", "m", lambda done, total: heard.append((done, total))
-    )
-    assert result.records[:2] == dataset.records
-    assert len(result) == 2 + 2 * 2 * 2
-    assert result.trigger == "kiln"
-    assert "8 painted now" in report
-    assert heard == [(done, 8) for done in range(9)]
-    wide, square = (192, 64), (128, 128)
-    prompts = [f"{style}, kiln, 1girl, sketch" for style in STYLES.styles]
+    done = run(brush, lambda done, total: heard.append((done, total)))
+    assert done.dataset.records[:2] == dataset.records
+    assert len(done.dataset) == 2 + 2 * 2 * 2
+    assert done.dataset.trigger == "kiln"
+    assert "8 variants of 2 pictures: 8 painted now, 0 found" in done.report
+    assert heard == [(number, 8) for number in range(9)]
+    prompts = [f"{style}, 1girl, sketch, green hair" for style in STYLES.styles]
     assert brush.asked == [
-        *[(wide, prompt, seed) for prompt in prompts for seed in (7, 8)],
-        *[(square, style, seed) for style in STYLES.styles for seed in (7, 8)],
+        *[((100, 50), prompt, seed, 0.6) for prompt in prompts for seed in (7, 8)],
+        *[((50, 50), style, seed, 0.6) for style in STYLES.styles for seed in (7, 8)],
     ]
+    assert brush.scenes == [0, 1]
+    assert np.abs(np.asarray(brush.starts[0], dtype=int) - np.asarray(picture((100, 50)), dtype=int)).max() <= 3
 
 
-def test_variants_are_captioned_with_the_trigger_first_and_the_style_next(dataset: Dataset, tmp_path: Path) -> None:
-    result, _ = augment(dataset, STYLES, Brush(), tmp_path / "cache", "m", quiet)
+def test_variants_are_captioned_with_the_trigger_first_and_the_style_next(run: Callable[..., Augmented]) -> None:
+    result = run(Brush()).dataset
     first, bare = result.records[2], result.records[6]
     assert first.tags == ("kiln", "sketch", "monochrome", "1girl")
+    assert first.pruned == ("green hair",)
     assert bare.tags == ("sketch", "monochrome")
     assert first.origin == ("loaded", "style:sketch, monochrome seed 7 of a.png")
-    assert (first.size, first.crop, first.repeats) == ((192, 64), None, 1)
+    assert (first.size, first.crop, first.repeats) == ((100, 50), None, 1)
     with Image.open(first.image) as image:
         assert image.size == first.size
-        assert image.getpixel((0, 0)) == (7, 0, 0)
 
 
-def test_a_style_that_is_the_first_tag_already_stands_there_once(dataset: Dataset, tmp_path: Path) -> None:
-    record = Record(image=dataset.records[0].image, size=(200, 100), tags=("sketch", "1girl"))
-    result, _ = augment(Dataset(records=(record,)), STYLES, Brush(), tmp_path / "cache", "m", quiet)
-    assert result.records[1].tags == ("sketch", "monochrome", "1girl")
+def test_a_second_run_paints_nothing(run: Callable[..., Augmented]) -> None:
+    first, brush = run(Brush()), Brush()
+    second = run(brush)
+    assert brush.asked == brush.scenes == []
+    assert second.dataset == first.dataset
+    assert second.table == first.table
+    assert "0 painted now, 8 found" in second.report
 
 
-def test_prose_names_the_style_too(dataset: Dataset, tmp_path: Path) -> None:
-    record = Record(image=dataset.records[0].image, size=(200, 100), prose="A girl smiles.")
-    result, _ = augment(Dataset(records=(record,)), STYLES, Brush(), tmp_path / "cache", "m", quiet)
-    assert result.records[1].caption == "sketch, monochrome, A girl smiles."
+def test_what_decides_a_picture_paints_anew_and_nothing_else(
+    run: Callable[..., Augmented], dataset: Dataset, tmp_path: Path
+) -> None:
+    def asked(brush: Brush | None = None, **changes: Any) -> int:
+        brush = brush or Brush()
+        run(brush, **changes)
+        return len(brush.asked)
+
+    assert asked() == 8
+    assert asked(Brush(settings="other")) == 8
+    assert asked(studio={"mark": "another model"}) == 8
+    assert asked(styles=dataclasses.replace(STYLES, seed=8)) == 4
+    assert asked(styles=dataclasses.replace(STYLES, denoise=0.5)) == 8
+    assert asked(studio={"bucket": lambda size: (64, 64)}) == 8
+    assert asked(captions=CaptionOptions(say_pruned=False)) == 4
+    assert asked(choice=ChoiceOptions(keep_best=1, max_drift=3)) == 0
+    moved = dataset.replace_records(dataclasses.replace(r, repeats=3, group="else") for r in dataset)
+    assert asked(records=moved) == 0
+    file = tmp_path / "a.png"
+    Image.open(file).transpose(Image.Transpose.ROTATE_180).save(file)
+    assert asked() == 8
 
 
-def test_a_second_run_paints_nothing(dataset: Dataset, tmp_path: Path) -> None:
-    first, _ = augment(dataset, STYLES, Brush(), tmp_path / "cache", "m", quiet)
-    brush = Brush()
-    second, report = augment(dataset, STYLES, brush, tmp_path / "cache", "m", quiet)
-    assert brush.asked == []
-    assert second == first
-    assert second.fingerprint() == first.fingerprint()
-    assert "0 painted now, 8 found" in report
-
-
-def test_other_settings_or_another_model_paint_anew(dataset: Dataset, tmp_path: Path) -> None:
-    first, _ = augment(dataset, STYLES, Brush(), tmp_path / "cache", "m", quiet)
-    for options, mark in ((STYLES, "other"), (StyleOptions(styles=STYLES.styles, variants=2, seed=9), "m")):
-        brush = Brush()
-        again, _ = augment(dataset, options, brush, tmp_path / "cache", mark, quiet)
-        assert len(brush.asked) == 8
-        assert not {record.image for record in again.records[2:]} & {record.image for record in first.records[2:]}
-
-
-def test_cancelling_keeps_what_is_done(dataset: Dataset, tmp_path: Path) -> None:
+def test_cancelling_keeps_what_is_done(run: Callable[..., Augmented], tmp_path: Path) -> None:
     def stop(done: int, total: int) -> None:
         if done == 3:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        augment(dataset, STYLES, Brush(), tmp_path / "cache", "m", stop)
-    assert len(list((tmp_path / "cache").iterdir())) == 3
+        run(Brush(), stop)
+    assert [file.suffix for file in (tmp_path / "cache").iterdir()] == [".png"] * 3
     brush = Brush()
-    augment(dataset, STYLES, brush, tmp_path / "cache", "m", quiet)
+    run(brush)
     assert len(brush.asked) == 5
 
 
-def test_the_originals_may_be_left_out_and_no_style_is_refused(dataset: Dataset, tmp_path: Path) -> None:
+def test_the_originals_may_be_left_out_and_regularisation_pictures_stay(
+    run: Callable[..., Augmented], dataset: Dataset
+) -> None:
+    regular = dataclasses.replace(dataset.records[1], is_reg=True)
+    records = dataset.replace_records([dataset.records[0], regular])
     options = StyleOptions(styles=("sketch",), keep_originals=False, repeats=4)
-    result, _ = augment(dataset, options, Brush(), tmp_path / "cache", "m", quiet)
-    assert [record.repeats for record in result] == [4, 4]
+    done = run(Brush(), records=records, styles=options)
+    assert [record.repeats for record in done.dataset] == [1, 4]
+    assert done.dataset.records[0] == regular
+    assert "1 regularisation picture left as they are" in done.report
+
+
+def test_a_loss_mask_goes_with_the_lines(run: Callable[..., Augmented], dataset: Dataset, tmp_path: Path) -> None:
+    mask = Image.new("L", (200, 100))
+    mask.paste(255, (0, 0, 100, 100))
+    mask.save(tmp_path / "mask.png")
+    masked = dataset.replace_records([dataclasses.replace(dataset.records[0], mask=tmp_path / "mask.png")])
+    variant = run(Brush(), records=masked, styles=StyleOptions(styles=("sketch",))).dataset.records[1]
+    assert variant.mask is not None
+    with Image.open(variant.mask) as found:
+        assert (found.mode, found.size) == ("L", (100, 50))
+        assert found.getpixel((20, 20)) == 255
+        assert found.getpixel((80, 20)) == 0
+
+
+def test_wildcards_are_drawn_for_each_picture_and_seed(run: Callable[..., Augmented]) -> None:
+    brush = Brush()
+    options = StyleOptions(styles=("{oil|ink|chalk|pencil|pastel|gouache}",), variants=8)
+    done = run(brush, styles=options, studio={"wildcards": Wildcards()})
+    drawn = [prompt.split(",")[0] for _, prompt, _, _ in brush.asked]
+    assert len(set(drawn)) > 2
+    assert [record.tags[1] for record in done.dataset.records[2:10]] == drawn[:8]
+    again = Brush()
+    run(again, styles=options)
+    assert again.asked == []
+
+
+def test_a_ladder_is_spread_over_the_variants(run: Callable[..., Augmented]) -> None:
+    brush = Brush()
+    run(brush, styles=StyleOptions(styles=("sketch",), variants=3, denoise=0.7, denoise_low=0.5))
+    assert [denoise for *_, denoise in brush.asked[:3]] == [0.7, 0.6, 0.5]
+
+
+def test_a_ladder_is_climbed_down_while_colours_drift(run: Callable[..., Augmented]) -> None:
+    """The stand-in drifts with denoise, more than is allowed above 0.55."""
+    brush = Brush(lambda seed, denoise: round(200 * max(0.0, denoise - 0.55)))
+    ladder = StyleOptions(styles=("sketch",), denoise=0.8, denoise_low=0.4, ladder=LOWER, rungs=5)
+    done = run(brush, styles=ladder, choice=ChoiceOptions(max_drift=2))
+    tried = [denoise for size, _, _, denoise in brush.asked if size == (100, 50)]
+    assert tried == [0.8, 0.7, 0.6, 0.5]
+    assert len(done.rejected) == 0
+    assert "The sampler ran 8 times" in done.report
+    with pytest.raises(DatasetError, match="nothing says what drifts"):
+        run(brush, styles=ladder)
+    assert run(Brush(lambda *_: 90, "other"), styles=ladder, choice=ChoiceOptions(max_drift=2)).rejected.records
+
+
+def test_variants_that_drift_are_rejected_with_the_reason(run: Callable[..., Augmented], dataset: Dataset) -> None:
+    brush = Brush(lambda seed, _: 80 if seed == 8 else 2)
+    done = run(brush, choice=ChoiceOptions(max_drift=5))
+    assert len(done.dataset) == 2 + 4
+    assert [record.origin[-1].split(" of ")[0][-1] for record in done.rejected] == ["8"] * 4
+    assert "Rejected (4 of 8)" in done.report
+    assert "the colours of whole picture moved by" in done.report
+    words = [word for _, word in done.shown]
+    assert [word.split(":")[0].split(";")[0] for word in words[:5]] == [
+        "the source", "kept", "rejected", "kept", "rejected",
+    ]  # fmt: skip
+    rows = list(csv.DictReader(io.StringIO(done.table)))
+    assert len(rows) == 8
+    assert [row["kept"] for row in rows[:2]] == ["1", "0"]
+    assert float(rows[1]["drift whole picture"]) > 5 > float(rows[0]["drift whole picture"])
+    none = run(brush, choice=ChoiceOptions(max_drift=0.1))
+    assert none.dataset.records == dataset.records
+    assert "No variant is left of" in none.report
+
+
+def test_the_best_are_kept_by_score(run: Callable[..., Augmented]) -> None:
+    drift = {0: 40, 1: 4, 2: 20, 3: 10}
+    options = StyleOptions(styles=("sketch",), variants=4)
+    done = run(Brush(lambda seed, _: drift[seed]), styles=options, choice=ChoiceOptions(keep_best=2))
+    kept = [record.origin[-1] for record in done.dataset.records[2:4]]
+    assert kept == ["style:sketch seed 1 of a.png", "style:sketch seed 3 of a.png"]
+    assert "number 3, and the best 2 are kept" in done.report
+
+
+def test_a_flat_picture_is_rejected(run: Callable[..., Augmented]) -> None:
+    done = run(Brush(lambda *_: 0), records=None, studio={"painter": Flat()})
+    assert len(done.rejected) == 8
+    assert "one flat colour" in done.report
+
+
+class Flat(Brush):
+    """A sampler that went wrong."""
+
+    def scene(self, source: Image.Image, number: int) -> Callable[[Image.Image, str, int, float], Image.Image]:
+        return lambda start, prompt, seed, denoise: Image.new("RGB", start.size)
+
+
+def test_held_colours_are_matched_and_painted_once_more(run: Callable[..., Augmented]) -> None:
+    masks = [Image.new("L", (200, 100), 255), Image.new("L", (100, 100), 255)]
+    styles = StyleOptions(styles=("sketch",))
+
+    def held(brush: Brush, **hold: float) -> Augmented:
+        return run(brush, styles=styles, hold=HoldOptions(**hold), studio={"hold_masks": masks})  # type: ignore[arg-type]
+
+    free = run(Brush(lambda *_: 60), styles=styles)
+    brush = Brush(lambda _, denoise: 60 if denoise == 0.6 else 3)
+    done = held(brush, hold_mask=1.0, hold_denoise=0.3)
+    # The first painting was in the cache: only the second ran, from the source's colours.
+    assert [denoise for *_, denoise in brush.asked] == [0.3, 0.3]
+    assert np.abs(np.asarray(brush.starts[0], dtype=int) - np.asarray(picture((100, 50)), dtype=int)).mean() < 4
+    assert float(next(csv.DictReader(io.StringIO(free.table)))["drift"]) > 8
+    assert float(next(csv.DictReader(io.StringIO(done.table)))["drift"]) < 3
+    assert {r.image for r in done.dataset.records[2:]}.isdisjoint(r.image for r in free.dataset.records[2:])
+    again = Brush()
+    assert held(again, hold_mask=1.0, hold_denoise=0.3).dataset == done.dataset
+    assert again.asked == []
+    # Without a second painting the colours stay as matched.
+    matched = Brush()
+    held(matched, hold_mask=1.0, hold_denoise=0.0)
+    assert matched.asked == []
+
+
+def test_parts_that_are_not_known_are_told(run: Callable[..., Augmented]) -> None:
+    done = run(Brush(), hold=HoldOptions(hold_hair=1.0))
+    assert "Parts of the body are not known" in done.report
+    assert "a.png: " in done.report.split("Parts of the body")[1]
+
+
+def test_a_tagger_names_the_colours_that_differ(run: Callable[..., Augmented]) -> None:
+    looked: list[int] = []
+
+    def tag(records: Dataset) -> Dataset:
+        looked.append(len(records))
+        return records.replace_records(dataclasses.replace(record, tags=("1girl", "blue hair")) for record in records)
+
+    brush = Brush(lambda seed, _: 80 if seed == 8 else 2)
+    done = run(
+        brush, choice=ChoiceOptions(max_drift=5), captions=CaptionOptions(tags=DIFFERING), tagger=True,
+        studio={"tag": tag},
+    )  # fmt: skip
+    assert looked == [4]
+    assert done.dataset.records[2].tags == ("kiln", "sketch", "monochrome", "1girl", "blue hair")
+    assert done.rejected.records[0].tags == ("kiln", "sketch", "monochrome", "1girl")
+    with pytest.raises(DatasetError, match="needs a tagger"):
+        run(brush, captions=CaptionOptions(tags=DIFFERING))
+
+
+def test_what_cannot_be_is_told(run: Callable[..., Augmented]) -> None:
     with pytest.raises(DatasetError, match="styles is empty"):
-        augment(dataset, StyleOptions(styles=()), Brush(), tmp_path / "cache", "m", quiet)
+        run(Brush(), styles=StyleOptions(styles=()))
+    with pytest.raises(DatasetError, match="1 mask for 2 pictures"):
+        run(Brush(), studio={"masks": [Image.new("L", (200, 100))]})
+    with pytest.raises(ValueError, match="swap them"):
+        StyleOptions(denoise=0.4, denoise_low=0.5)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lora_kiln.sweep.axes import Column, columns, pick_epochs, pick_prompts, pick_strengths
+from lora_kiln.sweep.axes import columns, pick_bases, pick_epochs, pick_prompts, pick_seeds, pick_strengths, rows
+from lora_kiln.sweep.values import WIRED, Column, Row
 from lora_kiln.trainer.errors import KilnError
 from lora_kiln.trainer.values import Checkpoint, Run
 
@@ -75,7 +76,7 @@ def test_strengths_that_are_no_numbers_are_named(text: str) -> None:
 
 
 def test_prompts_are_lines() -> None:
-    assert pick_prompts(" a cat, sitting\n\n  a dog \r\n") == ("a cat, sitting", "a dog")
+    assert pick_prompts(" a cat, sitting\n\n  a dog \r\n") == (("a cat, sitting",) * 2, ("a dog",) * 2)
     with pytest.raises(KilnError, match="prompts is empty"):
         pick_prompts(" \n ")
 
@@ -89,3 +90,59 @@ def test_the_columns_begin_without_the_lora() -> None:
         Column(epoch=10, strength=1.0),
     )
     assert [column.label for column in columns(RUN, "9", "0.5")] == ["no LoRA", "epoch 9  x0.5"]
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("close by = kie, (red:1.2), =_=", ("close by", "kie, (red:1.2), =_=")),
+        ("\u8d64 = kie", ("\u8d64", "kie")),
+        ("kie, =_=, hat", ("kie, =_=, hat", "kie, =_=, hat")),
+        ("kie, a = b", ("kie, a = b", "kie, a = b")),
+        ("score=9 = kie", ("score=9 = kie", "score=9 = kie")),
+    ],
+)
+def test_a_name_stands_before_an_equals_sign_with_spaces(line: str, expected: tuple[str, str]) -> None:
+    assert pick_prompts(line) == (expected,)
+
+
+def test_epochs_saved_several_times_count_once() -> None:
+    twice = tuple(Checkpoint(epoch=e, step=s, file=FOLDER / f"{s}.safetensors") for e, s in ((1, 5), (1, 10), (2, 15)))
+    assert pick_epochs(Run(folder=FOLDER, name="cat", checkpoints=twice), "all") == (1, 2)
+
+
+@pytest.mark.parametrize(("text", "expected"), [("", (3,)), ("7, 3 9", (3, 7, 9)), ("10 - 12;5", (3, 10, 11, 12, 5))])
+def test_further_seeds_follow_the_first(text: str, expected: tuple[int, ...]) -> None:
+    assert pick_seeds(3, text) == expected
+
+
+@pytest.mark.parametrize("text", ["x", "5-3", "1-", "1.5", "0-5000000"])
+def test_seeds_that_make_no_sense_are_named(text: str) -> None:
+    with pytest.raises(KilnError, match="seeds is"):
+        pick_seeds(0, text)
+
+
+def test_base_models_are_named_whole_or_in_part() -> None:
+    known = ("xl/animagine-3.1.safetensors", "xl/animagine-4.safetensors", "noob.safetensors")
+    assert pick_bases((), known) == (WIRED,)
+    assert pick_bases(("NOOB", "xl/animagine-4.safetensors", "noob"), known) == (WIRED, known[2], known[1])
+    with pytest.raises(KilnError, match="means 2 of them: xl/animagine"):
+        pick_bases(("animagine",), known)
+    with pytest.raises(KilnError, match="is none of them"):
+        pick_bases(("pony",), known)
+
+
+def test_every_prompt_meets_every_seed_and_labels_tell_them_apart() -> None:
+    assert rows((("face", "a"), ("b", "b")), (4,)) == (
+        Row(label="face", prompt="a", seed=4), Row(label="b", prompt="b", seed=4),
+    )  # fmt: skip
+    assert [(row.label, row.seed) for row in rows((("face", "a"),), (4, 9))] == [
+        ("face  (seed 4)", 4), ("face  (seed 9)", 9),
+    ]  # fmt: skip
+
+
+def test_block_weights_multiply_the_columns() -> None:
+    found = columns(RUN, "9", "0.5 1", ("", "OUTD"))
+    assert [column.label for column in found] == [
+        "no LoRA", "epoch 9  x0.5", "epoch 9  x0.5  OUTD", "epoch 9  x1", "epoch 9  x1  OUTD",
+    ]  # fmt: skip

@@ -1,28 +1,26 @@
-"""The grid, the plot, and the painting of a sweep's cells."""
+"""The grid and the plots."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-
 import pytest
-import torch
 from PIL import Image, ImageChops
-from torch import Tensor
 
-from lora_kiln.sweep.axes import columns
-from lora_kiln.sweep.grid import labelled_grid
-from lora_kiln.sweep.plot import loss_plot
-from lora_kiln.sweep.render import render, report
-from lora_kiln.trainer.formats import save_file
-from lora_kiln.trainer.values import Checkpoint, Run
+from lora_kiln.sweep.choose import choose
+from lora_kiln.sweep.grid import Open, labelled_grid
+from lora_kiln.sweep.marks import Marks
+from lora_kiln.sweep.plot import loss_plot, trade_plot
+from lora_kiln.sweep.values import Column
 
 COLORS = [["red", "lime", "blue"], ["cyan", "magenta", "yellow"]]
 
 
+def plain(size: tuple[int, int], color: str) -> Open:
+    return lambda: Image.new("RGB", size, color)
+
+
 @pytest.mark.parametrize("size", [(64, 64), (128, 96)])
 def test_each_cell_of_the_grid_stands_in_its_row_and_column(size: tuple[int, int]) -> None:
-    rows = [[Image.new("RGB", size, color) for color in row] for row in COLORS]
+    rows = [[plain(size, color) for color in row] for row in COLORS]
     sheet = labelled_grid(rows, ["no LoRA", "epoch 1", "epoch 2"], ["a cat", "a long prompt that needs more lines"])
     width, height = size
     assert sheet.width >= 4 * width
@@ -45,7 +43,7 @@ def test_each_cell_of_the_grid_stands_in_its_row_and_column(size: tuple[int, int
 
 
 def test_labels_are_written_above_the_columns_and_left_of_the_rows() -> None:
-    cell = Image.new("RGB", (64, 64), "white")
+    cell = plain((64, 64), "white")
     empty, named = (labelled_grid([[cell]], [label], [prompt]) for label, prompt in (("", ""), ("epoch 7", "a cat")))
     box = ImageChops.difference(empty, named).getbbox()
     assert box is not None
@@ -56,68 +54,53 @@ def test_labels_are_written_above_the_columns_and_left_of_the_rows() -> None:
     assert inked.crop((left, top, named.width, named.height)).getbbox() is None
 
 
-class CountingPainter:
-    """`sweep.render.Painter` whose picture tells the LoRA's strength; counts how often a LoRA is put on."""
-
-    def __init__(self) -> None:
-        self.columns: list[tuple[float | None, float]] = []
-        self.prompts: list[str] = []
-
-    def column(self, lora: dict[str, Tensor] | None, strength: float) -> Callable[[str], Image.Image]:
-        mark = None if lora is None else float(lora["x"].sum())
-        self.columns.append((mark, strength))
-
-        def paint(prompt: str) -> Image.Image:
-            self.prompts.append(prompt)
-            shade = round(10 * (mark or 0) * strength)
-            return Image.new("RGB", (8, 8), (shade, len(prompt), 0))
-
-        return paint
+def test_labels_of_any_script_stand_apart_and_large_cells_are_scaled_down() -> None:
+    cells = [[plain((800, 400), "red"), plain((800, 400), "blue")]]
+    one, other = (labelled_grid(cells, ["a", label], ["x"], most=200) for label in ("\u00e9\u00df", "\u00fc\u00e6"))
+    assert one.size == other.size
+    box = ImageChops.difference(one, other).getbbox()
+    assert box is not None
+    assert box[3] < one.height - 100
+    red = ImageChops.difference(one, Image.new("RGB", one.size, "red")).convert("L").point([255] + [0] * 255).getbbox()
+    assert red is not None
+    assert (red[2] - red[0], red[3] - red[1]) == (200, 100)
 
 
-@pytest.fixture
-def run(tmp_path: Path) -> Run:
-    checkpoints = []
-    for epoch in (1, 2, 3):
-        file = tmp_path / f"{epoch}.safetensors"
-        save_file({"x": torch.tensor([float(epoch)])}, {}, file)
-        checkpoints.append(Checkpoint(epoch=epoch, step=epoch, file=file))
-    return Run(folder=tmp_path, name="cat", checkpoints=tuple(checkpoints))
+def test_cells_are_opened_one_at_a_time_and_once_each() -> None:
+    heard: list[int] = []
+
+    def opening(number: int) -> Open:
+        return lambda: heard.append(number) or Image.new("RGB", (32, 32), "red")
+
+    labelled_grid([[opening(0), opening(1)], [opening(2), opening(3)]], ["a", "b"], ["x", "y"])
+    assert heard == [0, 1, 2, 3]
 
 
-def test_a_lora_is_put_on_once_for_all_prompts_of_its_column(run: Run) -> None:
-    painter, heard = CountingPainter(), []
-    across, prompts = columns(run, "2,3", "0.5 1"), ("a", "bb", "ccc")
-    rows = render(run, across, prompts, painter, lambda done, total: heard.append((done, total)))
-    assert painter.columns == [(None, 0.0), (2.0, 0.5), (2.0, 1.0), (3.0, 0.5), (3.0, 1.0)]
-    assert painter.prompts == list(prompts) * 5
-    assert heard == [(done, 15) for done in range(16)]
-    found = [[picture.getpixel((0, 0))[:2] for picture in row] for row in rows]  # type: ignore[index]
-    assert found == [[(shade, length) for shade in (0, 10, 20, 15, 30)] for length in (1, 2, 3)]
+def marks(**values: tuple[float, float]) -> dict[Column, Marks]:
+    found = {Column(epoch=0, strength=0.0): Marks(traits=0.0, flexibility=1.0)}
+    for name, (traits, flexible) in values.items():
+        found[Column(epoch=int(name[1:]), strength=1.0)] = Marks(traits=traits, flexibility=flexible)
+    return found
 
 
-def test_a_progress_that_raises_stops_the_painting(run: Run) -> None:
-    painter = CountingPainter()
+def test_the_trade_plot_puts_more_traits_to_the_right_and_more_flexibility_above() -> None:
+    scored = marks(e1=(0.2, 0.9), e2=(0.7, 0.8), e3=(0.6, 0.3))
+    sheet = trade_plot(scored, choose(scored), size=(720, 560))
+    ring = [(x, y) for x in range(sheet.width) for y in range(sheet.height) if sheet.getpixel((x, y)) == (196, 72, 40)]
+    x, y = (sum(values) / len(values) for values in zip(*ring, strict=True))
+    # By hand: the frame is 56..696 across and 40..512 down, so 0.7 is at 504 and 0.8 at 134.4.
+    assert abs(x - 504) < 12
+    assert abs(y - 134.4) < 12
+    front = sheet.getpixel((round(56 + 640 * 0.2), round(512 - 472 * 0.9)))
+    beaten = sheet.getpixel((round(56 + 640 * 0.6), round(512 - 472 * 0.3)))
+    assert (front, beaten) == ((36, 82, 160), (150, 160, 178))
 
-    def stop(done: int, total: int) -> None:
-        if done == 2:
-            raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        render(run, columns(run, "all", "1"), ("a", "b", "c"), painter, stop)
-    assert painter.prompts == ["a", "b"]
-
-
-def test_the_report_warns_of_a_column_that_equals_no_lora_and_of_unmatched_names(run: Run) -> None:
-    across, prompts = columns(run, "1,2", "1"), ("a", "b")
-    plain, other = Image.new("RGB", (4, 4), "red"), Image.new("RGB", (4, 4), "blue")
-    quiet = report(run, across, prompts, [[plain, other, other], [plain, other, other]], ())
-    assert "Warning" not in quiet
-    assert "2 columns with the LoRA, 2 prompts" in quiet
-    loud = report(run, across, prompts, [[plain, plain, other], [plain, other, other]], ("lora_b", "lora_a", "lora_b"))
-    assert "epoch 1  x1 equals no LoRA for 1 of 2 prompts" in loud
-    assert "epoch 2" not in loud
-    assert "2 names in the file match no layer of this model, first lora_a" in loud
+def test_without_scores_the_trade_plot_says_so() -> None:
+    unmeasured = {Column(epoch=e, strength=1.0): Marks() for e in (0, 1)}
+    measured = marks(e1=(0.5, 0.5))
+    one, other = (trade_plot(scored, choose(scored), size=(320, 240)) for scored in (unmeasured, measured))
+    assert ImageChops.difference(one, other).getbbox() is not None
 
 
 @pytest.mark.parametrize("losses", [[], [0.5], [0.5, 0.5], [1.0, 0.5, 0.25], [0.1] * 500 + [9.0]])

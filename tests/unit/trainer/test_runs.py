@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from lora_kiln.dataset.values import Dataset
+from lora_kiln.dataset.values import Dataset, Record
 from lora_kiln.trainer.errors import KilnError
 from lora_kiln.trainer.groups import Amount
 from lora_kiln.trainer.recipe import Recipe
@@ -297,3 +297,21 @@ def test_a_picture_is_kept_as_it_was_painted(tmp_path: Path) -> None:
     assert file == tmp_path / "cat" / "samples" / "step00000012-03.png"
     assert np.asarray(Image.open(file)).tolist() == [[[0, 128, 255], [255, 0, 64]]]
     assert [one.name for one in file.parent.iterdir()] == [file.name]
+
+
+def test_a_run_remembers_in_what_share_of_the_pictures_each_trait_was(tmp_path: Path) -> None:
+    def record(number: int, *pruned: str, is_reg: bool = False) -> Record:
+        return Record(image=tmp_path / f"{number}.png", size=(8, 8), pruned=pruned, is_reg=is_reg)
+
+    records = (record(0, "green hair", "ahoge"), record(1, "green hair"), record(2), record(3, "hat", is_reg=True))
+    folder = RunFolder(tmp_path / "cat", "cat", "A", Dataset(records=records, trigger="kiln"))
+    folder.start(Recipe(), 0)
+    folder.finish()
+    run = load_run(tmp_path / "cat")
+    assert run.traits == ("ahoge", "green hair")
+    assert run.trait_shares == {"ahoge": 0.3333, "green hair": 0.6667}
+    # A run of an older version does not say.
+    about = json.loads((tmp_path / "cat" / "run.json").read_text(encoding="utf-8"))
+    del about["trait_shares"]
+    (tmp_path / "cat" / "run.json").write_text(json.dumps(about), encoding="utf-8")
+    assert load_run(tmp_path / "cat").trait_shares == {}

@@ -1,0 +1,116 @@
+"""What a tagger's findings say of each column: trait recall, flexibility, bleed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ..dataset.tags import tag_key
+from .kinds import hides, kind_of
+from .prompts import names, prompted_tags
+from .values import Column, Row
+
+Found = frozenset[str]
+"""The tags (`tag_key`) that a tagger finds in one picture."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """What was learned: the trigger, the traits that it must bring, and the dataset's own style and background."""
+
+    trigger: str
+    traits: frozenset[str]
+    habits: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What one row's picture should and should not show."""
+
+    traits: frozenset[str]
+    """To be brought by the trigger alone: the prompt neither names nor replaces nor hides them."""
+    tags: frozenset[str]
+    """Prompted by name."""
+    foreign: frozenset[str]
+    """Habits of the dataset where the prompt asks for others."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Marks:
+    """A column's scores, each from 0 to 1, or None where nothing was there to measure."""
+
+    traits: float | None = None
+    """Share of the expected traits that are found."""
+    flexibility: float | None = None
+    """Prompted tags found, as a share of those found without the LoRA; 1 at most."""
+    bleed: float | None = None
+    """Share of foreign habits found, less that without the LoRA."""
+    likeness: float | None = None
+    memorised: float | None = None
+    corrupt: float = 0.0
+    """Share of pictures that are broken, flat or noise."""
+
+    @property
+    def sum(self) -> float | None:
+        """Trait recall and flexibility together, what an epoch is chosen by; None when neither was measured."""
+        both = [value for value in (self.traits, self.flexibility) if value is not None]
+        return sum(both) if both else None
+
+
+def asked_of(row: Row, subject: Subject, known: frozenset[str]) -> Asked:
+    """What a row's prompt lets one expect, in tags that the tagger knows."""
+    tags = prompted_tags(row.prompt, known)
+    kinds = {kind_of(tag) for tag in tags}
+    traits = (
+        frozenset(t for t in subject.traits & known if t not in tags and kind_of(t) not in kinds and not hides(tags, t))
+        if names(row.prompt, subject.trigger)
+        else frozenset()
+    )
+    foreign = frozenset(tag for tag in subject.habits & known if tag not in tags and kind_of(tag) in kinds)
+    # The trigger may be a tag that the tagger knows; it is no wish of its own.
+    return Asked(traits=traits, tags=tags - subject.traits - {tag_key(subject.trigger)}, foreign=foreign)
+
+
+def trait_recall(asked: Sequence[Asked], found: Sequence[Found]) -> float | None:
+    """Of the expected traits of all pictures, the share found."""
+    return _share([(a.traits, f) for a, f in zip(asked, found, strict=True)])
+
+
+def flexibility(asked: Sequence[Asked], found: Sequence[Found], plain: Sequence[Found]) -> float | None:
+    """Prompted tags found, over those found in the same pictures without the LoRA; None where that finds none."""
+    with_lora = _share([(a.tags, f) for a, f in zip(asked, found, strict=True)])
+    without = _share([(a.tags, f) for a, f in zip(asked, plain, strict=True)])
+    return min(1.0, with_lora / without) if with_lora is not None and without else None
+
+
+def bleed(asked: Sequence[Asked], found: Sequence[Found], plain: Sequence[Found]) -> float | None:
+    """Share of the dataset's habits that come uncalled, less the same without the LoRA; 0 at least."""
+    with_lora = _share([(a.foreign, f) for a, f in zip(asked, found, strict=True)])
+    without = _share([(a.foreign, f) for a, f in zip(asked, plain, strict=True)])
+    return max(0.0, with_lora - without) if with_lora is not None and without is not None else None
+
+
+def by_trait(asked: Sequence[Asked], found: Sequence[Found]) -> dict[str, float]:
+    """The recall of each trait that any picture should show, the worst first."""
+    tallies: dict[str, list[bool]] = {}
+    for one, tags in zip(asked, found, strict=True):
+        for trait in sorted(one.traits):
+            tallies.setdefault(trait, []).append(trait in tags)
+    shares = {trait: sum(hits) / len(hits) for trait, hits in tallies.items()}
+    return dict(sorted(shares.items(), key=lambda item: (item[1], item[0])))
+
+
+def tag_marks(
+    asked: Sequence[Asked], found: Mapping[Column, Sequence[Found]], plain: Column
+) -> dict[Column, tuple[float | None, float | None, float | None]]:
+    """(trait recall, flexibility, bleed) of each column; `plain` is the one without the LoRA."""
+    base = found[plain]
+    return {
+        column: (trait_recall(asked, tags), flexibility(asked, tags, base), bleed(asked, tags, base))
+        for column, tags in found.items()
+    }
+
+
+def _share(pairs: Sequence[tuple[frozenset[str], Found]]) -> float | None:
+    wanted = sum(len(tags) for tags, _ in pairs)
+    return sum(len(tags & found) for tags, found in pairs) / wanted if wanted else None

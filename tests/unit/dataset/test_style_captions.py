@@ -1,0 +1,95 @@
+"""What the painter is told, and what variants say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lora_kiln.dataset.style_captions import (
+    DIFFERING,
+    FIRST,
+    RETAG,
+    CaptionOptions,
+    Style,
+    draw_style,
+    painter_prompt,
+    plain_tags,
+    variant_words,
+)
+from lora_kiln.dataset.values import Record
+from lora_kiln.dataset.wildcards import Wildcards
+
+FILE = Path("/pictures/a.png")
+SKETCH = Style(prompt="sketch, (monochrome:1.2)", tags=("sketch", "monochrome"))
+
+
+def record(*tags: str, prose: str = "", pruned: tuple[str, ...] = ()) -> Record:
+    return Record(image=FILE, size=(8, 8), tags=tags, prose=prose, pruned=pruned)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "tags"),
+    [
+        ("flat color, (anime screencap:1.2)", ("flat color", "anime screencap")),
+        ("masterpiece, best quality, sketch, score_9, highres", ("sketch",)),
+        ("watercolor (medium), traditional media", ("watercolor (medium)", "traditional media")),
+        ("watercolor \\(medium\\), ((ink))", ("watercolor (medium)", "ink")),
+        ("(sketch, lineart:0.8) BREAK <lora:style:0.6>, embedding:kind of", ("sketch", "lineart", "of")),
+        ("[retro artstyle], 1990s \\(style\\)", ("retro artstyle", "1990s (style)")),
+        ("", ()),
+    ],
+)
+def test_tags_of_a_prompt(prompt: str, tags: tuple[str, ...]) -> None:
+    assert plain_tags(prompt) == tags
+
+
+def test_a_line_names_its_own_tags_behind_an_arrow() -> None:
+    style = draw_style("by {a|a}, soft:1 => style of a, soft", Wildcards(), 0, "x")
+    assert style == Style(prompt="by a, soft:1", tags=("style of a", "soft"))
+    assert draw_style("quiet colors =>", Wildcards(), 0, "x").tags == ()
+    drawn = {draw_style("{oil|ink|chalk}", Wildcards(), seed, "x").tags for seed in range(40)}
+    assert drawn == {("oil",), ("ink",), ("chalk",)}
+
+
+def test_the_painter_hears_the_style_then_the_content_and_what_was_pruned() -> None:
+    picture = record("kiln", "1girl", "hat (series)", pruned=("green hair",))
+    told = painter_prompt(picture, SKETCH, "kiln", CaptionOptions())
+    assert told == "sketch, (monochrome:1.2), 1girl, hat \\(series\\), green hair"
+    told = painter_prompt(picture, SKETCH, "kiln", CaptionOptions(say_trigger=True, say_pruned=False))
+    assert told == "sketch, (monochrome:1.2), kiln, 1girl, hat \\(series\\)"
+    assert painter_prompt(record(), SKETCH, "", CaptionOptions()) == SKETCH.prompt
+    prose = record(prose="kiln, a girl (happy).")
+    assert painter_prompt(prose, SKETCH, "kiln", CaptionOptions()).endswith(", a girl \\(happy\\).")
+
+
+def test_captions_have_the_trigger_the_style_and_the_sources_tags() -> None:
+    picture = record("1girl", "kiln", "sketch", "smile", pruned=("green hair",))
+    words = variant_words(picture, SKETCH, CaptionOptions(), trigger="kiln")
+    assert words.tags == ("kiln", "sketch", "monochrome", "1girl", "smile")
+    assert words.pruned == ("green hair",)
+    words = variant_words(picture, SKETCH, CaptionOptions(style_place=FIRST), trigger="kiln")
+    assert words.tags == ("sketch", "monochrome", "kiln", "1girl", "smile")
+    assert variant_words(record(), SKETCH, CaptionOptions()).tags == SKETCH.tags
+    assert variant_words(record(prose="A girl."), SKETCH, CaptionOptions()).prose == "sketch, monochrome, A girl."
+
+
+def test_a_differing_hair_colour_is_named() -> None:
+    picture = record("kiln", "1girl", "red eyes", "smile", pruned=("green hair",))
+    seen = ("1girl", "aqua hair", "dark red eyes", "hat")
+    words = variant_words(picture, SKETCH, CaptionOptions(tags=DIFFERING), trigger="kiln", found=seen)
+    assert words.tags == ("kiln", "sketch", "monochrome", "1girl", "red eyes", "smile", "aqua hair")
+    words = variant_words(picture, SKETCH, CaptionOptions(tags=DIFFERING), trigger="kiln", found=("blue eyes",))
+    assert words.tags == ("kiln", "sketch", "monochrome", "1girl", "smile", "blue eyes")
+    same = variant_words(picture, SKETCH, CaptionOptions(tags=DIFFERING), trigger="kiln", found=("green hair",))
+    assert "green hair" not in same.tags
+
+
+def test_retagging_leaves_out_what_the_trigger_absorbs_but_not_what_differs() -> None:
+    picture = record("kiln", "1girl", "smile", pruned=("green hair",))
+    seen = ("1girl", "blue hair", "ahoge", "open mouth")
+    words = variant_words(
+        picture, SKETCH, CaptionOptions(tags=RETAG), trigger="kiln", found=seen,
+        absorbed=("green hair", "ahoge", "blue hair"),
+    )  # fmt: skip
+    assert words.tags == ("kiln", "sketch", "monochrome", "1girl", "blue hair", "open mouth")
