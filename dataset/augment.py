@@ -13,7 +13,7 @@ from .errors import DatasetError
 from .images import open_image
 from .keys import source_name
 from .settings import check_settings, setting
-from .tags import parse_tags, unique_tags
+from .tags import distinct_tags, parse_tags
 from .values import Dataset, Progress, Record, Size
 
 Paint = Callable[[Image.Image, str, int], Image.Image]
@@ -107,7 +107,7 @@ def _variant(record: Record, style: str, seed: int, file: Path, options: StyleOp
         size = image.size
     style_tags = parse_tags(style)
     # The trigger stays first; the style's own tags say what differs from the source.
-    tags = unique_tags((*record.tags[:1], *style_tags, *record.tags[1:]))
+    tags = distinct_tags((*record.tags[:1], *style_tags, *record.tags[1:]))
     return dataclasses.replace(
         record,
         image=file,

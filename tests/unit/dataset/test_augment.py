@@ -74,6 +74,12 @@ def test_a_style_that_is_the_first_tag_already_stands_there_once(dataset: Datase
     assert result.records[1].tags == ("sketch", "monochrome", "1girl")
 
 
+def test_captions_keep_their_spelling(dataset: Dataset, tmp_path: Path) -> None:
+    record = Record(image=dataset.records[0].image, size=(200, 100), tags=("kie_rose", "long_hair"))
+    result, _ = augment(Dataset(records=(record,)), STYLES, Brush(), tmp_path / "cache", "m", quiet)
+    assert result.records[1].tags == ("kie_rose", "sketch", "monochrome", "long_hair")
+
+
 def test_prose_names_the_style_too(dataset: Dataset, tmp_path: Path) -> None:
     record = Record(image=dataset.records[0].image, size=(200, 100), prose="A girl smiles.")
     result, _ = augment(Dataset(records=(record,)), STYLES, Brush(), tmp_path / "cache", "m", quiet)
