@@ -161,8 +161,10 @@ class RunFolder:
 
     def close(self) -> None:
         """Let go of the files that a run adds to."""
-        for log in (*self._logs.values(), *([self._board] if self._board else [])):
+        for log in self._logs.values():
             log.close()
+        if self._board:
+            self._board.close()
 
     def _append(self, kind: str, values: dict[str, Any]) -> None:
         plain = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
