@@ -185,6 +185,13 @@ def _view_tags(record: Record) -> tuple[str, ...]:
     return record.given if record.prose else tuple(tag for tag in record.tags if tag_key(tag) in given)
 
 
+def _settled(record: Record, view: Sequence[str]) -> frozenset[str]:
+    """Tags that no tagger has a say in: a view knows how much it shows, a split figure which side of her."""
+    crop = any(tag_key(tag) in CAMERA_TAGS for tag in view)
+    split = any(step.startswith("split:") for step in record.origin)
+    return frozenset((*(CAMERA_TAGS if crop else ()), *(SIDE_TAGS.values() if split else ())))
+
+
 def pick_tags(scores: TagScores, options: TagOptions) -> tuple[str, ...]:
     """Characters, then further kinds, then general tags, each from the most probable down, without the excluded."""
     exclude, keep = compile_globs(options.exclude), compile_globs(options.keep)
@@ -244,7 +251,9 @@ def _captioned(record: Record, found: tuple[str, ...], prose: str, options: TagO
         old = record.tags
     if prose:
         return dataclasses.replace(record, tags=(), prose=", ".join((*old, *view, prose)))
-    tags = distinct_tags((*old, *(tag for tag in found if tag not in view), *view))
+    settled = _settled(record, view)
+    seen = (tag for tag in found if tag not in view and tag_key(tag) not in settled)
+    tags = distinct_tags((*old, *seen, *view))
     # A trait that stands in the caption again is not left for the trigger to absorb.
     pruned = tuple(tag for tag in record.pruned if tag not in tags)
     return dataclasses.replace(record, tags=tags, prose="", pruned=pruned)

@@ -79,12 +79,13 @@ def test_further_kinds_are_taken_when_asked_for() -> None:
 class Fixed:
     """Says the same of every picture, and remembers their sizes."""
 
-    def __init__(self) -> None:
+    def __init__(self, *more: str) -> None:
         self.sizes: list[tuple[int, int]] = []
+        self.scores = dataclasses.replace(SCORES, general={**SCORES.general, **dict.fromkeys(more, 0.38)})
 
     def tag(self, images: list[Image.Image]) -> list[TagScores]:
         self.sizes += [image.size for image in images]
-        return [SCORES for _ in images]
+        return [self.scores for _ in images]
 
 
 @pytest.fixture
@@ -163,6 +164,18 @@ def test_what_was_saved_still_tells_views_by_their_steps(tagged: Dataset) -> Non
     assert "Replaced 2 captions that had been there" in report
     prose, _ = caption_with(data, ["A girl stands in the rain. She smiles."] * 2, TagOptions())
     assert prose.records[0].caption == "kierose, portrait, A girl stands in the rain. She smiles."
+
+
+def test_what_a_step_knows_a_tagger_does_not_say_otherwise(tagged: Dataset) -> None:
+    crop = dataclasses.replace(
+        tagged.records[0], tags=("portrait",), given=("portrait",), origin=("crop:portrait of a",)
+    )
+    front = dataclasses.replace(tagged.records[0], origin=("split:1 front of a",))
+    data = dataclasses.replace(tagged, records=(crop, front, tagged.records[0]))
+    result, _ = auto_tag(data, Fixed("upper body", "from behind"), TagOptions())
+    assert [record.tags[len(NEW) :] for record in result] == [
+        ("from behind", "portrait"), ("upper body",), ("upper body", "from behind"),
+    ]  # fmt: skip
 
 
 def test_the_report_says_how_many_captions_were_replaced(tagged: Dataset) -> None:
