@@ -7,15 +7,16 @@ of a group get the same words, and only those whose garments can be in the pictu
 from __future__ import annotations
 
 import dataclasses
-import fnmatch
 import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .changes import before_after
+from .framing import VIEWS, view_of
 from .garments import FEET, HIPS, LEGS, OUTFIT, TORSO, WAIST
 from .implied import drop_implied
+from .keys import fits, is_called
 from .report import counted, listed_lines
 from .settings import check_settings, setting
 from .tag_tables import ACCESSORIES, TagGroup, any_of
@@ -60,6 +61,8 @@ _HIDES: dict[str, tuple[TagGroup, ...]] = {
     "completely nude": (OUTFIT,),
 }
 """What a picture with this tag does not show of an outfit."""
+_CLOSE, _HEADLESS, _OF_FACES = ("close-up", "face"), "head out of frame", ("", "face", "bangs")
+"""A close-up is one of a face, unless the head is out of it or it was cropped to something else."""
 _DENIES = re.compile(r"(?:no|missing|unworn|removed) (.+)|(.+) removed")
 
 
@@ -128,10 +131,23 @@ def is_seen(tag: str, record: Record) -> bool:
     key = tag_key(tag)
     if key in keys:
         return True
-    if any(group.has(key) for other in keys for group in _HIDES.get(other, ())):
+    view = view_of(record)
+    groups = [*VIEWS[view].hides] if view in VIEWS else []
+    detail = not keys.isdisjoint(_CLOSE) and (_HEADLESS in keys or view not in _OF_FACES)
+    for other in keys:
+        groups += () if detail and other in _CLOSE else _HIDES.get(other, ())
+    if any(group.has(key) for group in groups):
+        return False
+    # Of which part of the clothes a close-up is, only its caption says.
+    if detail and view not in VIEWS and not any(_last_word(key) == _last_word(other) for other in keys):
         return False
     denied = [(match[1] or match[2]) for other in keys if (match := _DENIES.fullmatch(other))]
     return not any(key == other or key.endswith(f" {other}") for other in denied)
+
+
+def _last_word(tag: str) -> str:
+    """What kind of thing a tag names: the gloves of black gloves."""
+    return tag_key(tag).rpartition(" ")[2]
 
 
 def _is_garment(tag: str) -> bool:
@@ -144,7 +160,7 @@ def _outfits(dataset: Dataset, options: AlignOptions) -> dict[str, tuple[str, ..
     for group, records in dataset.groups().items():
         for line in options.outfits:
             name, _, tags = line.partition(":")
-            if fnmatch.fnmatchcase(group.casefold(), name.strip().casefold()):
+            if fits(group, name):
                 auto = tags.strip().casefold() == AUTO
                 found[group] = propose_outfit(records) if auto else parse_tags(tags)
                 break
@@ -157,10 +173,13 @@ def _align(record: Record, outfit: tuple[str, ...], keep: Sequence[re.Pattern[st
     hidden = compile_globs(tag for line in options.not_seen for tag in _hidden_by_hand(line, record))
     worn = tuple(tag for tag in outfit if is_seen(tag, record) and not matches_any(tag, hidden))
     own = {tag_key(tag) for tag in outfit}
+    # What the outfit calls by another name and the camera seems to hide: the caption has seen it, so it stays.
+    seen = {_last_word(tag) for tag in outfit if tag not in worn and not matches_any(tag, hidden)}
     stay: list[str] = []
     place: int | None = None
     for tag in record.tags:
-        goes = tag_key(tag) in own or (options.existing == REPLACE and OUTFIT.has(tag) and not matches_any(tag, keep))
+        replaced = options.existing == REPLACE and OUTFIT.has(tag) and not matches_any(tag, keep)
+        goes = tag_key(tag) in own or (replaced and _last_word(tag) not in seen)
         if goes and place is None:
             place = len(stay)
         stay += [] if goes else [tag]
@@ -172,8 +191,7 @@ def _align(record: Record, outfit: tuple[str, ...], keep: Sequence[re.Pattern[st
 
 def _hidden_by_hand(line: str, record: Record) -> tuple[str, ...]:
     name, _, tags = line.partition(":")
-    fits = fnmatch.fnmatchcase(record.image.name.casefold(), name.strip().casefold())
-    return parse_tags(tags) if fits else ()
+    return parse_tags(tags) if is_called(record, name) else ()
 
 
 def _report(before: Dataset, after: Dataset, outfits: dict[str, tuple[str, ...]], options: AlignOptions) -> str:

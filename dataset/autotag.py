@@ -13,13 +13,24 @@ from typing import Protocol
 from PIL import Image
 
 from .errors import DatasetError
+from .garments import CAMERA_TAGS
 from .images import open_image
 from .report import counted, listed_lines, tag_table
 from .score_cache import LEAST, ScoreCache
 from .settings import check_settings, setting
+from .sides import SIDE_TAGS
 from .tagger import BATCH, TagScores
 from .tagger_formats import KINDS
-from .tags import compile_globs, join_tags, looks_like_prose, matches_any, parse_tags, tag_key, unique_tags
+from .tags import (
+    compile_globs,
+    distinct_tags,
+    join_tags,
+    looks_like_prose,
+    matches_any,
+    parse_tags,
+    tag_key,
+    unique_tags,
+)
 from .values import Dataset, Progress, Record
 
 MORE_KINDS = tuple(kind for kind in KINDS if kind not in ("general", "character"))
@@ -27,6 +38,7 @@ _NAMES = ("character", "copyright", "artist")
 """Kinds that name somebody or something: wrong ones do harm, so they need the higher threshold."""
 _LEAST_CUT = 0.15
 """Where a tagger is sure of nothing the widest gap lies among the noise; most pictures have no name to find."""
+_VIEW_TAGS = frozenset((*CAMERA_TAGS, *SIDE_TAGS.values()))
 _READERS = 4
 """Pictures that are decoded at once."""
 
@@ -53,8 +65,8 @@ class TagOptions:
     )
     mode: str = setting(
         "replace",
-        "replace: the old caption goes; append: new tags come after it; only if empty: pictures "
-        "with a caption keep it.",
+        "replace: the old caption goes, but for what Split Figures and Crop Views know (from behind); append: "
+        "new tags come after it; only if empty: pictures with a caption keep it, of more than such tags.",
         choices=("replace", "append", "only if empty"),
     )
     exclude: tuple[str, ...] = setting(
@@ -156,7 +168,28 @@ def caption_with(dataset: Dataset, texts: Sequence[str], options: TagOptions) ->
 
 
 def _chosen(dataset: Dataset, options: TagOptions) -> list[int]:
-    return [i for i, record in enumerate(dataset) if options.mode != "only if empty" or not record.caption]
+    return [i for i, record in enumerate(dataset) if options.mode != "only if empty" or not _is_written(record)]
+
+
+def _is_written(record: Record) -> bool:
+    """Whether a caption says more than which view it is of."""
+    given = {tag_key(tag) for tag in record.given}
+    return bool(record.prose) or any(tag_key(tag) not in _VIEW_TAGS | given for tag in record.tags)
+
+
+def _view_tags(record: Record) -> tuple[str, ...]:
+    """What the steps that made a record know of it, as far as nobody has taken it out of the caption since."""
+    given = {tag_key(tag) for tag in record.given}
+    if any(step.startswith(("crop:", "split:")) for step in record.origin):
+        given |= _VIEW_TAGS
+    return record.given if record.prose else tuple(tag for tag in record.tags if tag_key(tag) in given)
+
+
+def _settled(record: Record, view: Sequence[str]) -> frozenset[str]:
+    """Tags that no tagger has a say in: a view knows how much it shows, a split figure which side of her."""
+    crop = any(tag_key(tag) in CAMERA_TAGS for tag in view)
+    split = any(step.startswith("split:") for step in record.origin)
+    return frozenset((*(CAMERA_TAGS if crop else ()), *(SIDE_TAGS.values() if split else ())))
 
 
 def pick_tags(scores: TagScores, options: TagOptions) -> tuple[str, ...]:
@@ -203,21 +236,33 @@ def _wanted(tag: str, exclude: Patterns, keep: Patterns) -> bool:
 
 
 def _captioned(record: Record, found: tuple[str, ...], prose: str, options: TagOptions, trigger: str) -> Record:
-    """The record with new tags or new prose, as the mode says."""
+    """The record with new tags or new prose, as the mode says. Tags of the view alone are no caption."""
+    view: tuple[str, ...] = ()
     if options.mode == "append" and (record.prose or prose):
         text = ", ".join(part for part in (record.caption, prose or join_tags(found)) if part)
         return dataclasses.replace(record, tags=(), prose=text)
     if options.mode == "replace":
         kept = compile_globs((*options.keep, trigger))
-        old = tuple(tag for tag in record.tags if matches_any(tag, kept))
+        view = _view_tags(record)
+        old = tuple(tag for tag in record.tags if matches_any(tag, kept) and tag not in view)
+    elif not _is_written(record):
+        old, view = (), record.tags
     else:
         old = record.tags
     if prose:
-        return dataclasses.replace(record, tags=(), prose=", ".join((*old, prose)))
-    tags = unique_tags((*old, *found))
+        return dataclasses.replace(record, tags=(), prose=", ".join((*old, *view, prose)))
+    settled = _settled(record, view)
+    seen = (tag for tag in found if tag not in view and tag_key(tag) not in settled)
+    tags = distinct_tags((*old, *seen, *view))
     # A trait that stands in the caption again is not left for the trigger to absorb.
     pruned = tuple(tag for tag in record.pruned if tag not in tags)
     return dataclasses.replace(record, tags=tags, prose="", pruned=pruned)
+
+
+def _lost_words(old: Record, new: Record) -> bool:
+    """Whether something that an old caption said is gone."""
+    said = {tag_key(tag) for tag in parse_tags(new.caption)}
+    return old.prose not in new.caption or any(tag_key(tag) not in said for tag in old.tags)
 
 
 def _report(before: Dataset, after: Dataset, tagged: int, options: TagOptions, kept: str) -> str:
@@ -227,6 +272,11 @@ def _report(before: Dataset, after: Dataset, tagged: int, options: TagOptions, k
         f"{counted(tagged, 'picture')} tagged ({options.mode}){kept}, {len(before) - tagged} left as they were; "
         f"{average:.1f} tags a picture"
     ]
+    lost = sum(_lost_words(old, new) for old, new in zip(before, after, strict=True))
+    if options.mode == "replace" and lost:
+        parts.append(
+            f"Replaced {counted(lost, 'caption')} that had been there; keep, or another mode, holds on to their tags"
+        )
     empty = [record.name for record in after if not record.caption]
     if empty:
         parts.append(listed_lines("Nothing found for (lower the threshold?)", empty))

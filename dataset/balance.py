@@ -7,10 +7,10 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from itertools import pairwise
 
 from .errors import DatasetError
+from .keys import fits
 from .settings import check_settings, setting
 from .values import Dataset, Record
 
@@ -101,7 +101,7 @@ def interpolated(table: Sequence[tuple[int, int]], x: float) -> float:
 
 
 def _changes(record: Record, options: BalanceOptions) -> bool:
-    named = not options.groups or any(fnmatchcase(record.group.casefold(), g.casefold()) for g in options.groups)
+    named = not options.groups or any(fits(record.group, name) for name in options.groups)
     return named and not record.is_reg
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import fnmatch
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .keys import source_name
+from .keys import is_called
 from .tags import parse_tags
 from .values import Box, Record, Size
 
@@ -29,9 +28,7 @@ class CustomBox:
 
     def fits(self, record: Record) -> bool:
         """Whether it is for this picture: for a whole one, by its file's name or `<group>/<name>`."""
-        name = source_name(record)
-        names = (name, f"{record.group}/{name}", record.name)
-        return any(fnmatch.fnmatchcase(each.casefold(), self.pattern.casefold()) for each in names)
+        return is_called(record, self.pattern)
 
     def within(self, size: Size) -> Box | None:
         """The box in pixels of a picture of `size`, cut to it; None when nothing of it is inside."""

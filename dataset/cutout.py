@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageColor
+from PIL import Image
 
 from .detect import NONE
 from .errors import BadModel, ModelMissing
 from .images import open_alpha, open_image, save_derived
 from .keys import source_name
 from .onnx import fetch, open_session, plain_name
-from .tags import tag_key, unique_tags
+from .tags import distinct_tags, tag_key
 from .values import Color, Progress, Record
 
 HUB_CUTTERS = {"skytnt/anime-seg/isnetis": ("skytnt/anime-seg", "isnetis.onnx")}
@@ -90,15 +90,6 @@ def _open(model: Path, model_time: int) -> Any:
     return open_session(model, "background model")
 
 
-def parse_color(text: str) -> Color:
-    """A colour's name or #rrggbb as red, green and blue. ValueError names what can be written."""
-    try:
-        red, green, blue = ImageColor.getrgb(text.strip())[:3]
-    except ValueError as error:
-        raise ValueError(f"{text!r} is no colour; write a name such as white or grey, or #rrggbb") from error
-    return red, green, blue
-
-
 def clear_background(record: Record, mask: Image.Image, color: Color, folder: Path) -> Record:
     """The record with everything but its figures painted over in `color`.
 
@@ -120,16 +111,18 @@ def clear_background(record: Record, mask: Image.Image, color: Color, folder: Pa
     return dataclasses.replace(
         record,
         image=save_derived(clear, folder),
-        tags=_plain_tags(record.tags, color),
+        tags=record.tags if record.prose else _plain_tags(record.tags, color),
         background=color,
+        given=(*(tag for tag in record.given if not _SCENE.fullmatch(tag_key(tag))), *_background_tags(color)),
         origin=(*record.origin, f"cut out of {source_name(record)}"),
     )
 
 
 def _plain_tags(tags: Sequence[str], color: Color) -> tuple[str, ...]:
     """The first tag always stays: it is the trigger, or what the picture is of."""
-    if not tags:
-        return ()
-    named = [f"{_NAMED[color]} background"] if color in _NAMED else []
     kept = [tag for place, tag in enumerate(tags) if place == 0 or not _SCENE.fullmatch(tag_key(tag))]
-    return unique_tags((*kept, "simple background", *named))
+    return distinct_tags((*kept, *_background_tags(color)))
+
+
+def _background_tags(color: Color) -> tuple[str, ...]:
+    return ("simple background", f"{_NAMED[color]} background") if color in _NAMED else ("simple background",)

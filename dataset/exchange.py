@@ -32,7 +32,6 @@ class PictureOptions:
         "How captions are read: as tags between commas, as prose (kept word by word), or told apart for each.",
         choices=("auto", "tags", "prose"),
     )
-    regularization: bool = setting(False, "These are regularisation pictures of the class, not of what is trained.")
     invert_masks: bool = setting(
         False, "White counts fully in training. Turn it around for masks of Load Image, whose white is transparent."
     )
@@ -48,13 +47,15 @@ def pictures_to_dataset(
     repeats: Sequence[int],
     groups: Sequence[str],
     cache: Path,
+    regular: Sequence[bool] = (),
     options: PictureOptions | None = None,
     progress: Progress | None = None,
 ) -> Dataset:
     """One record for each picture (RGB or RGBA), in order. Files are written to `cache` under the hash of their pixels.
 
-    Of masks (mode L), captions, repeats and groups there is one for all, one for each, or none at all. Raises
-    DatasetError for another number, and for masks of another size than their pictures.
+    Of masks (mode L), captions, repeats, groups and `regular` (pictures of the class, not of what is trained) there is
+    one for all, one for each, or none at all. A mask that counts everything is none. Raises DatasetError for another
+    number, and for masks of another size than their pictures.
     """
     options = options or PictureOptions()
     if not pictures:
@@ -67,10 +68,11 @@ def pictures_to_dataset(
         _for_each(captions, "", count, "captions"),
         _for_each(repeats, 1, count, "repeats"),
         _for_each(groups, "", count, "groups"),
+        _for_each(regular, False, count, "values of regularization"),
         strict=True,
     )
     records = []
-    for number, (picture, mask, caption, times, group) in enumerate(rows, 1):
+    for number, (picture, mask, caption, times, group, is_reg) in enumerate(rows, 1):
         words = reader.text(caption)
         records.append(
             Record(
@@ -81,7 +83,7 @@ def pictures_to_dataset(
                 prose=words.prose,
                 repeats=times,
                 group=group.strip(),
-                is_reg=options.regularization,
+                is_reg=is_reg,
                 origin=(ORIGIN,),
             )
         )
@@ -99,6 +101,7 @@ class Shown:
     caption: str
     repeats: int
     group: str
+    is_reg: bool
     key: str
 
 
@@ -121,7 +124,13 @@ def dataset_to_pictures(dataset: Dataset, progress: Progress | None = None) -> I
         picture = open_image(record)
         mask = open_mask(record) or Image.new("L", picture.size, 255)
         yield Shown(
-            picture=picture, mask=mask, caption=record.caption, repeats=record.repeats, group=record.group, key=key
+            picture=picture,
+            mask=mask,
+            caption=record.caption,
+            repeats=record.repeats,
+            group=record.group,
+            is_reg=record.is_reg,
+            key=key,
         )
         if progress:
             progress(done, len(dataset))
@@ -139,7 +148,7 @@ def _for_each(values: Sequence[T], none: T, count: int, what: str) -> Sequence[T
 def _saved_mask(
     mask: Image.Image | None, picture: Image.Image, number: int, options: PictureOptions, cache: Path
 ) -> Path | None:
-    """The file of a mask; None without one, and for the empty one that stands for no mask in the host."""
+    """The file of a mask; None without one, for one that is white all over, and for the host's empty one."""
     if mask is None or (mask.size == _NO_MASK != picture.size and mask.getextrema() == (0, 0)):
         return None
     if mask.size != picture.size:
@@ -147,4 +156,5 @@ def _saved_mask(
             f"Mask {number} is {mask.size[0]} x {mask.size[1]} pixels, its picture {picture.size[0]} x "
             f"{picture.size[1]}; scale the mask to the picture"
         )
-    return save_derived(ImageOps.invert(mask) if options.invert_masks else mask, cache)
+    mask = ImageOps.invert(mask) if options.invert_masks else mask
+    return None if mask.getextrema() == (255, 255) else save_derived(mask, cache)

@@ -23,7 +23,8 @@ HIDDEN_SIDECAR = "_meta.json"
 """Some downloaders keep `.girl_meta.json` beside `girl.png`, hidden."""
 
 _DIGITS = re.compile(r"(\d+)")
-_SYSTEM_FOLDERS = ("@", "__MACOSX")
+_SYSTEM_FOLDERS = ("@eaDir", "__MACOSX")
+"""Thumbnails of network drives and leavings of archives. An artist's `@handle` is a name like any other."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,8 +76,8 @@ def natural_key(path: Path) -> list[list[tuple[int, int, str]]]:
 def walk_folder(folder: Path, *, inner: bool = True) -> Found:
     """All files below `folder` (absolute), or only those that lie directly in it.
 
-    Hidden files are counted and left alone; linked folders are named, not followed. Raises EmptyFolder when it is not
-    a folder.
+    Hidden files are counted and left alone; linked, hidden and system folders are named, not followed. Raises
+    EmptyFolder when it is not a folder.
     """
     if not folder.is_dir():
         what = "is a file, not a folder" if folder.exists() else "is not there"
@@ -149,7 +150,11 @@ def _files(folder: Path, problems: list[Problem], inner: bool) -> Iterator[tuple
                 if entry.is_symlink():
                     mend = "Load it by its own path"
                     problems.append(Problem(path=path, what="linked folders are not followed", mend=mend))
-                elif inner and not entry.name.startswith((".", *_SYSTEM_FOLDERS)):
+                elif inner and (entry.name.startswith(".") or entry.name in _SYSTEM_FOLDERS):
+                    what = f"{'hidden' if entry.name.startswith('.') else 'system'} folders are not looked into"
+                    mend = "Rename it if it holds pictures to train on"
+                    problems.append(Problem(path=path, what=what, mend=mend, minor=True))
+                elif inner:
                     waiting.append(path)
             # A broken link is named when it is opened; pipes and devices would be waited for.
             elif _asked(entry.is_file) or (entry.is_symlink() and not path.exists()):

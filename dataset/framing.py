@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .figure import Figure
-from .garments import CAMERA_TAGS, FEET, HEAD, HIPS, LEGS, STANCE, TORSO, WAIST
+from .garments import ABOVE_NECK, CAMERA_TAGS, FEET, HEAD, HIPS, LEGS, STANCE, TORSO, WAIST
 from .tag_tables import EYES, TagGroup, any_of
-from .tags import tag_key, unique_tags
-from .values import Box, Size
+from .tags import distinct_tags, tag_key
+from .values import Box, Record, Size
 
 MOUTH = TagGroup(
     "mouth, chin and what is worn at the neck",
@@ -58,7 +58,9 @@ VIEWS: dict[str, View] = {
     "face": View(tags=("close-up",), bottom=0.0, hides=(FEET, LEGS, HIPS, STANCE, WAIST, TORSO)),
     "bangs": View(tags=("close-up",), bottom=0.0, hides=(FEET, LEGS, HIPS, STANCE, WAIST, TORSO, MOUTH)),
     "lower_body": View(tags=("lower body", "head out of frame"), top=0.28, hides=(HEAD, TORSO)),
-    "chest": View(tags=("close-up", "head out of frame"), top=0.0, bottom=0.31, hides=(FEET, LEGS, HIPS, STANCE, HEAD)),
+    "chest": View(
+        tags=("close-up", "head out of frame"), top=0.0, bottom=0.31, hides=(FEET, LEGS, HIPS, STANCE, ABOVE_NECK)
+    ),
     "waist": View(tags=("close-up", "head out of frame"), top=0.17, bottom=0.51, hides=(FEET, LEGS, STANCE, HEAD)),
 }
 """Every view by its name; chibi and tall figures share the shares of the body."""
@@ -136,15 +138,20 @@ def shaped(box: Box, size: Size, shapes: Sequence[Size]) -> Box:
 def shown_tags(tags: Sequence[str], hides: Sequence[TagGroup], own: Sequence[str]) -> tuple[str, ...]:
     """The tags that a view still shows, with its own at the end.
 
-    The first tag always stays: it is the trigger, or what the picture is of.
+    The first tag stays unless it says what the camera shows: it is the trigger, or what the picture is of.
     """
     shown = [
         tag
         for place, tag in enumerate(tags)
-        if place == 0 or (tag_key(tag) not in CAMERA_TAGS and not is_hidden(tag, hides))
+        if tag_key(tag) not in CAMERA_TAGS and (place == 0 or not is_hidden(tag, hides))
     ]
-    # Without any tag there is no caption to mend: a camera tag alone would keep "only if empty" from tagging it.
-    return unique_tags((*shown, *own)) if tags else ()
+    return distinct_tags((*shown, *own))
+
+
+def view_of(record: Record) -> str:
+    """The view or custom box that a record was last cropped to, with underscores as in `VIEWS`; empty without one."""
+    crops = [step.removeprefix("crop:") for step in record.origin if step.startswith("crop:")]
+    return crops[-1].partition(" of ")[0].replace(" ", "_") if crops else ""
 
 
 def is_hidden(tag: str, hides: Sequence[TagGroup]) -> bool:

@@ -115,6 +115,11 @@ HEAD = TagGroup(
     ),
     leave=(any_of(*_HANDWEAR[:1], "bracelet", "wristwatch", "wristband", "anklet", "armlet", "ring"),),
 )
+ABOVE_NECK = TagGroup(
+    "head and face without what is worn at the neck",
+    take=HEAD.take,
+    leave=(*HEAD.leave, any_of(*_NECKWEAR, "neck (?:bell|bow)", "collar", "pendant")),
+)
 CAMERA_TAGS = (
     "full body", "cowboy shot", "upper body", "lower body", "portrait", "close-up", "face", "wide shot",
     "very wide shot", "head out of frame", "feet out of frame", "cropped legs", "cropped torso",

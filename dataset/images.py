@@ -7,7 +7,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from PIL import Image, features
+from PIL import Image, ImageColor, features
 
 from .errors import BadImage
 from .values import WHITE, Box, Color, Record, Size
@@ -30,6 +30,18 @@ _TURNS = {
 _ORIENTATION = 0x0112
 _SIDEWAYS = (5, 6, 7, 8)
 _CONVERT = "Open it in an image editor and save it as PNG, or take it out of the folder"
+
+
+def parse_color(text: str, where: str) -> Color:
+    """A colour's name or #rrggbb as red, green and blue; `where` names the setting in errors.
+
+    ValueError for what is no colour.
+    """
+    try:
+        red, green, blue = ImageColor.getrgb(text.strip())[:3]
+    except ValueError as error:
+        raise ValueError(f"{where} is {text!r}, which is no colour; give a name such as white, or #rrggbb") from error
+    return red, green, blue
 
 
 def read_size(path: Path) -> Size:

@@ -6,6 +6,8 @@ folder lies elsewhere.
 
 from __future__ import annotations
 
+import fnmatch
+import functools
 import re
 import unicodedata
 from collections import Counter
@@ -48,6 +50,28 @@ def source_name(record: Record) -> str:
         if found and not is_content_name(Path(found[1])):
             return found[1]
     return record.image.stem[:12]
+
+
+def is_called(record: Record, pattern: str) -> bool:
+    """Whether a name that somebody wrote, with `*` for any text, is a record's: its file's, `<group>/<file>`, or that
+    of its last step in reports."""
+    name = source_name(record)
+    return any(fits(each, pattern) for each in (name, f"{record.group}/{name}", record.name))
+
+
+def fits(text: str, pattern: str) -> bool:
+    """Whether a whole name fits a pattern in which `*` is any text and every other character itself; case is one."""
+    return _compiled(_folded(pattern.strip())).match(_folded(text)) is not None
+
+
+@functools.lru_cache(maxsize=1024)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    # fnmatch would read the brackets of names such as `[pixiv] rose` as a set of letters.
+    return re.compile(fnmatch.translate(re.sub(r"([\[?])", r"[\1]", pattern)))
+
+
+def _folded(text: str) -> str:
+    return unicodedata.normalize("NFC", text).casefold()
 
 
 def _key(record: Record) -> str:

@@ -9,12 +9,11 @@ from pathlib import Path
 from .folder import MASK_SUFFIXES
 from .images import IMAGE_EXTENSIONS, is_upright
 from .keys import source_name
-from .metadata import MANIFEST, SAVED
+from .metadata import MANIFEST, MASKS, SAVED
 from .names import safe_name, unused_name
 from .values import Dataset, Record
 
 KOHYA, FLAT = "kohya", "flat"
-MASKS = "masks"
 REGULAR = "reg"
 
 _COPIED = (".png", ".jpg", ".jpeg", ".webp", ".bmp")

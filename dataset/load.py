@@ -10,15 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import ImageColor
-
 from .caption_files import caption_problems, read_caption
 from .content import content_mark
 from .errors import BadImage, DatasetError, EmptyFolder
 from .folder import MASK_SUFFIXES, Found, walk_folder
-from .images import IMAGE_EXTENSIONS, open_image, read_size
+from .images import IMAGE_EXTENSIONS, open_image, parse_color, read_size
 from .metadata import Entry, Metadata, Saved, read_metadata, saved_trigger
-from .places import place_of
+from .places import Place, name_problems, place_of
 from .settings import check_settings, setting
 from .sidecars import KINDS, NoCaption, Reader, Words
 from .values import WHITE, Color, Dataset, Problem, Progress, Record
@@ -102,13 +100,7 @@ class LoadOptions:
 
     def color(self) -> Color:
         """`background` as red, green and blue. ValueError for what is no colour."""
-        try:
-            red, green, blue = ImageColor.getrgb(self.background.strip())[:3]
-        except ValueError as error:
-            raise ValueError(
-                f"LoadOptions.background is {self.background!r}; give a name such as white, or #rrggbb"
-            ) from error
-        return red, green, blue
+        return parse_color(self.background, "LoadOptions.background")
 
 
 def load_dataset(
@@ -130,7 +122,7 @@ def load_dataset(
     folder = folder.expanduser().resolve()
     found = walk_folder(folder, inner=inner)
     metadata = read_metadata(found, options.reader, options.endings, further)
-    masks = set(metadata.masks.values())
+    masks = metadata.all_masks.union(metadata.masks.values())
     found = dataclasses.replace(found, images=tuple(image for image in found.images if image not in masks))
     problems = [*found.problems, *metadata.problems]
     loader = _Loader(folder=folder, options=options, found=found, metadata=metadata, problems=problems)
@@ -146,6 +138,7 @@ def load_dataset(
         if progress and (done % every == 0 or done == len(found.images)):
             progress(done, len(found.images))
     problems += loader.left_out()
+    problems += name_problems(folder, loader.places.values(), counted=not options.repeats)
     problems += caption_problems(folder, found, options.endings, metadata)
     _complain(problems, options)
     if not records:
@@ -189,17 +182,21 @@ class _Loader:
     metadata: Metadata
     problems: list[Problem]
     off: Counter[Path] = dataclasses.field(default_factory=Counter)
+    places: dict[Path, Place] = dataclasses.field(default_factory=dict)
+    """What the folders' names say, of folders whose pictures have nothing else to go by."""
 
     def record(self, image: Path) -> Record | None:
         """The picture's record; None where its folder has 0 repeats. Raises BadImage."""
         options = self.options
-        place = place_of(self.folder, image.parent, options.qualities)
+        place = self.places.get(image.parent) or place_of(self.folder, image.parent, options.qualities)
         entry = self.metadata.entries.get(image)
         saved = entry.saved if entry else None
         repeats = options.repeats or (saved.repeats if saved else place.repeats)
         if not repeats:
             self.off[image.parent] += 1
             return None
+        if not saved:
+            self.places[image.parent] = place
         size = read_size(image)
         words = self._words(image, entry)
         plain = Record(
@@ -238,6 +235,7 @@ class _Loader:
                 weight=saved.weight,
                 origin=saved.origin,
                 pruned=saved.pruned,
+                given=saved.given,
                 background=saved.background if plain.background == WHITE else plain.background,
             )
         except ValueError as error:

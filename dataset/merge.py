@@ -25,6 +25,9 @@ class MergeOptions:
         "the repeats of both.",
         choices=(KEEP, FIRST, ADD),
     )
+    fill_captions: bool = setting(
+        True, "Where the picture that stays has no caption, give it that of the same picture that goes."
+    )
     group_prefix: bool = setting(
         False, "Put the input's number before the names of its groups, so that groups of one name stay apart."
     )
@@ -40,6 +43,7 @@ def merge_datasets(datasets: Sequence[Dataset], options: MergeOptions | None = N
     records: list[Record] = []
     places: dict[tuple[object, ...], int] = {}
     again: list[str] = []
+    filled: list[str] = []
     for number, dataset in enumerate(datasets, 1):
         earlier = len(records)
         for record, key in zip(dataset, record_keys(dataset), strict=True):
@@ -55,13 +59,16 @@ def merge_datasets(datasets: Sequence[Dataset], options: MergeOptions | None = N
                 if options.same_picture == ADD:
                     both = records[at].repeats + record.repeats
                     records[at] = dataclasses.replace(records[at], repeats=both)
+                if options.fill_captions and record.caption and not records[at].caption:
+                    records[at] = dataclasses.replace(records[at], tags=record.tags, prose=record.prose)
+                    filled.append(f"that of {key} of dataset {number}")
             else:
                 records.append(_grouped(record, number) if options.group_prefix else record)
     if not records:
         raise DatasetError("All datasets are empty; wire in one with pictures")
     triggers = dict.fromkeys(dataset.trigger for dataset in datasets if dataset.trigger)
     merged = Dataset(records=tuple(records), trigger=options.trigger.strip() or next(iter(triggers), ""))
-    return merged, _report(datasets, merged, list(triggers), again, options)
+    return merged, _report(datasets, merged, list(triggers), again, filled, options)
 
 
 def _grouped(record: Record, number: int) -> Record:
@@ -69,7 +76,12 @@ def _grouped(record: Record, number: int) -> Record:
 
 
 def _report(
-    datasets: Sequence[Dataset], merged: Dataset, triggers: list[str], again: list[str], options: MergeOptions
+    datasets: Sequence[Dataset],
+    merged: Dataset,
+    triggers: list[str],
+    again: list[str],
+    filled: list[str],
+    options: MergeOptions,
 ) -> str:
     parts = " + ".join(str(len(dataset)) for dataset in datasets)
     lines = [f"{parts} = {sum(map(len, datasets))} pictures, {len(merged)} after merging"]
@@ -77,6 +89,8 @@ def _report(
     if again:
         title = f"Already there ({options.same_picture}, {len(again)})"
         lines.append(listed_lines(title, again))
+    if filled:
+        lines.append(listed_lines("Had no caption and took another's", filled))
     if len(triggers) > 1 or (options.trigger.strip() and triggers not in ([], [merged.trigger])):
         lines.append(
             f"Triggers: {', '.join(map(repr, triggers))}; the whole has {merged.trigger!r}, captions are as they were"

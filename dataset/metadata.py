@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ MANIFEST = "kiln.json"
 """What it writes about the whole: trigger, and which files are its own."""
 TOML = "dataset.toml"
 """The folders for sd-scripts, where it writes some."""
+MASKS = "masks"
+"""The folder beside them with the masks: `masks/9_rose/a.png` is that of `9_rose/a.png`."""
 OWN = "kiln"
 """The key of a line under which stands what no other trainer knows."""
 MAX_BYTES = 1 << 28
@@ -37,6 +39,7 @@ class Saved:
     weight: float
     origin: tuple[str, ...]
     pruned: tuple[str, ...]
+    given: tuple[str, ...]
     background: Color
     mask: str
 
@@ -53,10 +56,14 @@ class Entry:
 
 @dataclass(slots=True)
 class Metadata:
-    """Entries by picture, the order that they stand in, masks that lie among the pictures, and the files read."""
+    """Entries by picture, the order that they stand in, masks that lie among the pictures, and the files read.
+
+    `all_masks` has those too whose pictures are gone: nobody wants to train on them.
+    """
 
     entries: dict[Path, Entry] = field(default_factory=dict)
     masks: dict[Path, Path] = field(default_factory=dict)
+    all_masks: set[Path] = field(default_factory=set)
     files: set[Path] = field(default_factory=set)
     problems: list[Problem] = field(default_factory=list)
 
@@ -76,6 +83,13 @@ def read_metadata(found: Found, reader: Reader, endings: Sequence[str], further:
         _read(file, names, reader, result, own_folder=True)
     for file in further:
         _read(file, names, reader, result, own_folder=False)
+    _masks_by_place(found, result)
+    lost: dict[Path, int] = {}
+    for mask in result.all_masks.difference(result.masks.values()):
+        lost[mask.parent] = lost.get(mask.parent, 0) + 1
+    for folder, count in sorted(lost.items()):
+        what = f"{count} of the masks in it are of no picture, and are left out"
+        result.problems.append(Problem(path=folder, what=what, mend="Take them away", minor=True))
     return result
 
 
@@ -90,6 +104,7 @@ def saved_line(name: str, text: str, saved: Saved) -> dict[str, Any]:
         "weight": saved.weight,
         "origin": list(saved.origin),
         "pruned": list(saved.pruned),
+        "given": list(saved.given),
         "background": list(saved.background),
         "mask": saved.mask,
     }
@@ -112,10 +127,10 @@ class _Pictures:
             return None
         return self._paths.get(str(folder / name.replace("\\", "/"))) or self._paths.get(str(folder / name))
 
-    def called(self, folder: Path, name: str) -> Path | None:
-        """The only picture of this name, with its ending or without, in or below the folder."""
+    def called(self, folder: Path, name: str, apart: Set[Path]) -> Path | None:
+        """The only picture of this name, with its ending or without, in or below the folder; none of those `apart`."""
         last = name.replace("\\", "/").rpartition("/")[2]
-        found = [path for path in self._by_name.get(last, ()) if folder in path.parents]
+        found = [path for path in self._by_name.get(last, ()) if folder in path.parents and path not in apart]
         return found[0] if len(found) == 1 else None
 
 
@@ -129,10 +144,15 @@ def _read(file: Path, names: _Pictures, reader: Reader, result: Metadata, *, own
     exact = [names.at(file.parent, name) for name, _ in rows]
     # A picture at its very place goes before one that has only the name in common.
     taken = {image for image in exact if image}
+    named = (names.at(file.parent, _mask_name(value)) for _, value in rows)
+    # What is described as a picture is one, whatever else names it.
+    result.all_masks.update(mask for mask in named if mask and mask not in taken)
     lost = twice = 0
     for (name, value), here in zip(rows, exact, strict=True):
         # What was saved for a folder does not fit a picture of the same name in another one.
-        elsewhere = None if here or (not own_folder and _is_own(value)) else names.called(file.parent, name)
+        elsewhere = (
+            None if here or (not own_folder and _is_own(value)) else names.called(file.parent, name, result.all_masks)
+        )
         image = here or (elsewhere if elsewhere not in taken else None)
         if image is None:
             lost += 1
@@ -185,9 +205,31 @@ def _saved(value: Any) -> Saved | None:
         weight=float(about.get("weight", 1.0)),
         origin=_texts(about, "origin"),
         pruned=_texts(about, "pruned"),
+        given=_texts(about, "given"),
         background=background,
         mask=str(about.get("mask", "")),
     )
+
+
+def _masks_by_place(found: Found, result: Metadata) -> None:
+    """Add the masks that no line names any more, by the place where *Save Dataset* puts them."""
+    roots = {path.parent for path in found.others if path.name in (MANIFEST, TOML)}
+    folders: dict[Path, Path] = {}
+    for folder in {image.parent for image in found.images} if roots else ():
+        inside = (top for top in (folder, *folder.parents) if top.name == MASKS and top.parent in roots)
+        if top := next(inside, None):
+            folders[folder] = top.parent / folder.relative_to(top)
+    by_place = {folders[path.parent] / path.stem: path for path in found.images if path.parent in folders}
+    result.all_masks.update(by_place.values())
+    for image in found.images:
+        if image.parent not in folders and (mask := by_place.get(image.parent / image.stem)):
+            result.masks.setdefault(image, mask)
+
+
+def _mask_name(value: Any) -> str:
+    """The mask in a line that this pack wrote, empty without one."""
+    name = value[OWN].get("mask") if _is_own(value) else ""
+    return name if isinstance(name, str) else ""
 
 
 def _is_own(value: Any) -> bool:

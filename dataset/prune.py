@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import fnmatch
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -12,11 +11,23 @@ from .changes import before_after
 from .colors import AUTO, color_of, differs, own_colors
 from .garments import CAMERA_TAGS, OUTFIT
 from .implied import drop_implied, parse_implications
+from .keys import fits
 from .lint import Lexicon, lint_trigger
 from .report import counted, listed_lines
 from .settings import check_settings, setting
 from .tag_tables import ACCESSORIES, BODY, CHEST, EARS, EYES, HAIR, POSE, TagGroup
-from .tags import clean_tag, compile_globs, compile_patterns, matches_any, tag_key, underscored, unique_tags
+from .tags import (
+    clean_tag,
+    compile_globs,
+    compile_patterns,
+    distinct_tags,
+    literal_tag,
+    matches_any,
+    split_literal,
+    tag_key,
+    underscored,
+    unique_tags,
+)
 from .values import Dataset, Record
 
 GROUPS: dict[str, TagGroup] = {
@@ -41,6 +52,7 @@ BY_PURPOSE, PRUNE, KEEP, WITH_TRIGGER = "by purpose", "prune", "keep", "where a 
 SUGGEST_SHARE = 0.35
 """A tag in more than this share of a group's pictures may be something that the trigger should absorb."""
 
+_NUMBER = re.compile(r"(?:\d+\+?|multiple )(?:girl|boy|other)s?")
 _SAYS_NOTHING = re.compile(
     r"\d\+?(?:girl|boy|other)s?|solo|looking .*|.*background|simple .*|standing|sitting|smile|.*mouth|blush|.* focus"
     r"|frown|grin|closed eyes|indoors|outdoors|from .*|day|night|.*sky|.*clouds?|forest|beach|(?:high|low)res|.*quality"
@@ -58,7 +70,10 @@ def _choice(group: str) -> str:
 class PruneRules:
     """Which tags go, and what comes first."""
 
-    trigger: str = setting("", "The word that stands for what is trained; it becomes the first tag of every caption.")
+    trigger: str = setting(
+        "", "The word that stands for what is trained; it becomes the first tag of every caption, letter for letter as "
+        "you type it. Empty: the dataset's own."
+    )  # fmt: skip
     class_tag: str = setting("", "What she is, such as 1girl; it becomes the second tag. Empty: nothing is moved.")
     purpose: str = setting(
         "character",
@@ -100,7 +115,7 @@ class PruneRules:
         multiline=True,
     )
     underscores: bool = setting(
-        False, "Write captions with underscores (long_hair). Rules read both spellings in any case."
+        False, "Write tags with underscores (long_hair), triggers as you type them. Rules read both spellings."
     )
 
     def __post_init__(self) -> None:
@@ -136,11 +151,11 @@ class PruneRules:
         return tuple(group for group in GROUPS if self.prunes(group))
 
     def trigger_of(self, record_group: str) -> str:
-        """The word that pictures of a group have besides the trigger, cleaned; nothing without one."""
+        """The word that pictures of a group have besides the trigger, as it was typed; nothing without one."""
         for line in self.group_triggers:
             group, _, word = line.rpartition(":")
-            if fnmatch.fnmatchcase(record_group.casefold(), group.strip().casefold()):
-                return clean_tag(word)
+            if fits(record_group, group):
+                return literal_tag(word)
         return ""
 
 
@@ -152,7 +167,7 @@ def prune_tags(dataset: Dataset, rules: PruneRules, lexicon: Lexicon | None = No
     """
     judge = _Judge(dataset, rules)
     records = tuple(_prune(record, rules, judge) for record in dataset)
-    result = dataclasses.replace(dataset, records=records, trigger=clean_tag(rules.trigger) or dataset.trigger)
+    result = dataclasses.replace(dataset, records=records, trigger=judge.trigger)
     return result, _report(dataset, result, rules, judge, lexicon)
 
 
@@ -161,9 +176,11 @@ class _Judge:
 
     def __init__(self, dataset: Dataset, rules: PruneRules) -> None:
         self.rules = rules
+        self.trigger = literal_tag(rules.trigger) or dataset.trigger
+        self.triggers = split_literal(self.trigger)
         self.implications = parse_implications(rules.implications)
         self.words = {group: rules.trigger_of(group) for group in dataset.groups()}
-        self._keep = compile_globs((*rules.keep, rules.trigger, rules.class_tag, *self.words.values()))
+        self._keep = compile_globs((*rules.keep, *self.triggers, rules.class_tag, *self.words.values()))
         self._patterns = compile_patterns(rules.patterns)
         self._own = own_colors(rules.own, dataset)
         self._known: dict[tuple[str, bool], str] = {}
@@ -184,18 +201,30 @@ class _Judge:
 def _prune(record: Record, rules: PruneRules, judge: _Judge) -> Record:
     if record.is_reg:
         return record
-    triggers = [word for word in (clean_tag(rules.trigger), judge.words[record.group]) if word]
+    triggers = [word for word in (*judge.triggers, judge.words[record.group]) if word]
     if record.prose:
-        missing = [word for word in triggers if word.casefold() not in record.prose.casefold()]
+        missing = [word for word in triggers if not _has_word(record.prose, word)]
         return dataclasses.replace(record, prose=", ".join((*missing, record.prose))) if missing else record
     kept = [tag for tag in record.tags if not judge.why(tag, record)]
     lost = [tag for tag in record.tags if judge.why(tag, record)]
     if rules.implied:
         kept = list(drop_implied(kept, keep=(*triggers, rules.class_tag), more=judge.implications))
-    tags = unique_tags((*triggers, clean_tag(rules.class_tag), *kept))
-    if rules.underscores:
-        tags = tuple(underscored(tag) for tag in tags)
+    tag = clean_tag(rules.class_tag)
+    rest = [*([tag] if tag and not _is_other_number(record, tag) else []), *kept]
+    tags = distinct_tags((*triggers, *(map(underscored, rest) if rules.underscores else rest)))
     return dataclasses.replace(record, tags=tags, pruned=unique_tags((*record.pruned, *lost)))
+
+
+def _has_word(prose: str, word: str) -> bool:
+    """Whether a text has a word, or several, letter for letter; `cookie` does not have `kie`."""
+    return re.search(rf"(?<!\w){re.escape(word.casefold())}(?!\w)", prose.casefold()) is not None
+
+
+def _is_other_number(record: Record, class_tag: str) -> bool:
+    """Whether the class tag counts people (1girl) and the caption counts others (2girls)."""
+    keys = {tag_key(tag) for tag in record.tags}
+    own = tag_key(class_tag)
+    return bool(_NUMBER.fullmatch(own)) and own not in keys and any(_NUMBER.fullmatch(key) for key in keys)
 
 
 def suggest(dataset: Dataset, share: float = SUGGEST_SHARE) -> dict[str, tuple[str, ...]]:
@@ -227,7 +256,10 @@ def _report(before: Dataset, after: Dataset, rules: PruneRules, judge: _Judge, l
     rows = [f"{tag}: {count} ({why})" for (tag, why), count in sorted(counts.items(), key=lambda i: (-i[1], i[0]))]
     groups = ", ".join(rules.pruned_groups) or "no group"
     parts = [f"Pruned for {rules.purpose} ({groups}) in {counted(len(trained), 'picture')}"]
-    parts += [f"Warning: {warning}" for warning in _warnings(before, rules, lexicon)]
+    parts += [f"Warning: {warning}" for warning in _warnings(before, rules, judge, lexicon)]
+    others = [record.name for record in trained if _is_other_number(record, rules.class_tag)]
+    if others:
+        parts.append(listed_lines(f"Without {rules.class_tag}, they show others ({len(others)})", others))
     parts.append(listed_lines(f"Pruned tags ({len(rows)})", rows) if rows else "No tag was pruned")
     suggestions = [f"{group or '(no name)'}: {', '.join(tags)}" for group, tags in suggest(after).items()]
     if suggestions and rules.purpose != "style":
@@ -242,13 +274,12 @@ def _report(before: Dataset, after: Dataset, rules: PruneRules, judge: _Judge, l
     return "\n\n".join(parts)
 
 
-def _warnings(dataset: Dataset, rules: PruneRules, lexicon: Lexicon | None) -> list[str]:
+def _warnings(dataset: Dataset, rules: PruneRules, judge: _Judge, lexicon: Lexicon | None) -> list[str]:
     """What is doubtful about the trigger and those of the groups."""
-    words = dict.fromkeys((rules.trigger, *(line.rpartition(":")[2].strip() for line in rules.group_triggers)))
+    words = dict.fromkeys((*judge.triggers, *(line.rpartition(":")[2].strip() for line in rules.group_triggers)))
     warnings = [warning for word in words if word for warning in lint_trigger(word, dataset, lexicon)]
-    groups = [group.casefold() for group in dataset.groups()]
     for line in rules.group_triggers:
         name = line.rpartition(":")[0].strip()
-        if not any(fnmatch.fnmatchcase(group, name.casefold()) for group in groups):
+        if not any(fits(group, name) for group in dataset.groups()):
             warnings.append(f"no group is called {name!r}; there are: {', '.join(sorted(dataset.groups())) or 'none'}")
     return warnings

@@ -15,7 +15,8 @@ def dataset_report(dataset: Dataset, problems: Sequence[Problem] = ()) -> str:
     """Counts, sizes (pixels), groups with their repeats, captions, tags by frequency, and problems."""
     parts = [_head(dataset)]
     if problems:
-        parts.append(listed_lines(f"Problems ({len(problems)})", [str(problem) for problem in problems]))
+        lines = [str(problem) for problem in problems]
+        parts.append(listed_lines(f"Problems ({len(problems)})", lines, most=None))
     if len(dataset):
         parts += [_groups(dataset), _sizes(dataset), _captions(dataset), tag_table(dataset)]
     return "\n\n".join(part for part in parts if part)
@@ -42,10 +43,10 @@ def counted(number: int, one: str) -> str:
     return f"{number} {one}" if number == 1 else f"{number} {one}s"
 
 
-def listed_lines(title: str, lines: Sequence[str]) -> str:
-    """A title and its lines, the first thirty of them and how many more there are."""
-    more = [f"... and {len(lines) - _MOST_LINES} more"] if len(lines) > _MOST_LINES else []
-    return "\n".join([f"{title}:", *(f"  {line}" for line in [*lines[:_MOST_LINES], *more])])
+def listed_lines(title: str, lines: Sequence[str], most: int | None = _MOST_LINES) -> str:
+    """A title and its lines: the first `most` of them and how many more there are, or all of them for None."""
+    more = [] if most is None or len(lines) <= most else [f"... and {len(lines) - most} more"]
+    return "\n".join([f"{title}:", *(f"  {line}" for line in [*lines[:most], *more])])
 
 
 def _head(dataset: Dataset) -> str:
@@ -80,7 +81,8 @@ def _captions(dataset: Dataset) -> str:
     prose = sum(bool(record.prose) for record in dataset)
     tagged = len(dataset) - len(missing) - prose
     line = f"Captions: {tagged} of tags, {prose} of prose, {len(missing)} missing"
-    return f"{line}\n{listed_lines('Without a caption', [_where(record) for record in missing])}" if missing else line
+    names = [_where(record) for record in missing]
+    return f"{line}\n{listed_lines('Without a caption', names, most=None)}" if missing else line
 
 
 def _where(record: Record) -> str:

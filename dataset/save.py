@@ -156,6 +156,7 @@ def _saved(item: Item) -> Saved:
         weight=record.weight,
         origin=record.origin,
         pruned=record.pruned,
+        given=record.given,
         background=record.background,
         mask=item.mask,
     )

@@ -14,7 +14,7 @@ from .report import counted, listed_lines
 from .settings import check_settings, setting
 from .values import Dataset
 
-_MEND = 'Write {"keep": ["group/name.png"], "reject": []}, or a name a line with + or - before it'
+_MEND = 'Write {"keep": ["group/name.png"], "reject": []}, or a name a line, with - before those that go'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,8 +46,8 @@ class SelectOptions:
     )
     by_hand: str = setting(
         "",
-        "Pictures chosen by hand, stronger than the filter: a name a line with + (keep) or - (reject) before it, or "
-        'JSON {"keep": [...], "reject": [...]}. The output names lists all names.',
+        "Pictures chosen by hand, stronger than the filter: a name a line, with - before it to reject it (+ or nothing "
+        'keeps it), or JSON {"keep": [...], "reject": [...]}. The output names can be pasted here.',
         multiline=True,
     )
     only_kept: bool = setting(
@@ -71,6 +71,7 @@ class Selected:
 def read_selection(text: str) -> Selection:
     """A selection from its text: JSON, or lines `+ name` and `- name`; lines that begin with # are notes.
 
+    A name without a sign is kept, as lists from elsewhere have them.
     Raises DatasetError with the line that cannot be read.
     """
     if text.lstrip().startswith("{"):
@@ -80,10 +81,10 @@ def read_selection(text: str) -> Selection:
         sign, name = line.strip()[:1], line.strip()[1:].strip()
         if sign in ("", "#"):
             continue
-        if sign not in chosen or not name:
-            raise DatasetError(
-                f"The selection's line {number}, {line.strip()!r}, is neither + name nor - name. {_MEND}"
-            )
+        if sign not in chosen:
+            sign, name = "+", line.strip()
+        if not name:
+            raise DatasetError(f"The selection's line {number}, {sign!r}, has no name after its sign. {_MEND}")
         chosen[sign].append(name)
     return Selection(keep=tuple(chosen["+"]), reject=tuple(chosen["-"]))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import fnmatch
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,13 +15,13 @@ from .figure import mask_box, measure_figure
 from .finding import FigureModels, Look, has_figure, look_at, people
 from .framing import FACE, is_hidden
 from .images import open_image, save_derived
-from .keys import source_name
+from .keys import is_called, source_name
 from .masks import Floats, Mask
 from .parting import part_figures
 from .report import counted, listed_lines
 from .settings import check_settings, setting
 from .sides import OTHER, SIDE_TAGS, Appearance, alike_in_height, guess_sides, parse_sides
-from .tags import tag_key, unique_tags
+from .tags import distinct_tags, tag_key
 from .values import Box, Dataset, Progress, Record
 from .views import check_masks
 
@@ -186,7 +185,7 @@ def in_rows(boxes: Sequence[Box]) -> list[Box]:
 
 def _sides(record: Record, found: Sequence[_One], image: Image.Image, options: SplitOptions) -> list[str]:
     """front, side, back, other or skip for each figure, in order."""
-    chosen = next((words for pattern, words in parse_sides(options.sides) if _fits(record, pattern)), (_GUESS,))
+    chosen = next((words for pattern, words in parse_sides(options.sides) if is_called(record, pattern)), (_GUESS,))
     if chosen == (_NONE,):
         return [OTHER] * len(found)
     if chosen != (_GUESS,):
@@ -197,14 +196,6 @@ def _sides(record: Record, found: Sequence[_One], image: Image.Image, options: S
     if people_tagged or not (sheet or alike_in_height([one.box.height for one in found])):
         return [OTHER] * len(found)
     return guess_sides([_appearance(one, image) for one in found], sheet=sheet)
-
-
-def _fits(record: Record, pattern: str) -> bool:
-    name = source_name(record)
-    return any(
-        fnmatch.fnmatchcase(each.casefold(), pattern.casefold())
-        for each in (name, f"{record.group}/{name}", record.name)
-    )
 
 
 def _appearance(one: _One, image: Image.Image) -> Appearance:
@@ -272,10 +263,11 @@ def _single(whole: Record, source: Record, crop: Box, number: int, side: str, op
     return dataclasses.replace(
         whole,
         crop=crop,
-        tags=single_tags(source.tags, side),
+        tags=source.tags if source.prose else single_tags(source.tags, side),
         repeats=repeats or source.repeats,
         origin=(*source.origin, f"split:{words} of {source_name(source)}"),
         pruned=tuple(each for each in source.pruned if side != "back" or not is_hidden(each, (FACE,))),
+        given=(*source.given, *([tag] if tag else [])),
     )
 
 
@@ -284,8 +276,6 @@ def single_tags(tags: Sequence[str], side: str = OTHER) -> tuple[str, ...]:
 
     The first tag always stays: it is the trigger, or what the picture is of.
     """
-    if not tags:
-        return ()
     keys = [tag_key(tag) for tag in tags]
     kinds = {word for word in _ONE if any(re.fullmatch(rf"(?:\d+\+?|multiple )?{word[:-1]}s?", key) for key in keys)}
     hides = (FACE,) if side == "back" else ()
@@ -300,7 +290,7 @@ def single_tags(tags: Sequence[str], side: str = OTHER) -> tuple[str, ...]:
     own = [SIDE_TAGS[side]] if side in SIDE_TAGS else []
     drop = {tag for tag in SIDE_TAGS.values() if tag not in own} if side != OTHER else set()
     shown = [tag for tag in kept if tag_key(tag) not in drop]
-    return unique_tags((*shown[:first], *one, *shown[first:], *own))
+    return distinct_tags((*shown[:first], *one, *shown[first:], *own))
 
 
 def split_name(record: Record) -> str:
@@ -327,4 +317,6 @@ def _report(done: Sequence[Split], records: int, options: SplitOptions) -> str:
     some = [f"{one.source.name}: {one.why}" for one in done if one.figures and one.why]
     if some:
         parts.append(listed_lines("Notes", some))
+    if prose := sum(bool(one.source.prose) for one in done if one.figures):
+        parts.append(f"{counted(prose, 'caption')} of prose stayed as written for every figure")
     return "\n\n".join(parts)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from .colors import color_of, differs, own_colors
 from .settings import check_settings, setting
-from .tags import clean_tag, parse_tags, tag_key, unique_tags
+from .tags import clean_tag, distinct_tags, parse_tags, tag_key, unique_tags
 from .values import Dataset, Record
 from .wildcards import Wildcards
 
@@ -133,7 +133,7 @@ def variant_words(
     lead = record.tags[place : place + 1]
     rest = _content(record, (*record.tags[:place], *record.tags[place + 1 :]), options, found, absorbed)
     parts = (*style.tags, *lead, *rest) if options.style_place == FIRST else (*lead, *style.tags, *rest)
-    tags = unique_tags(parts)
+    tags = distinct_tags(parts)
     keys = {tag_key(tag) for tag in tags}
     # A trait that the caption names is not left for the trigger to absorb.
     return Words(tags=tags, pruned=tuple(tag for tag in record.pruned if tag_key(tag) not in keys))

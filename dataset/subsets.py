@@ -11,6 +11,7 @@ from .content import content_mark
 from .errors import EmptyFolder
 from .images import IMAGE_EXTENSIONS
 from .load import LoadOptions, folder_fingerprint, load_dataset
+from .places import Place, name_problems
 from .tags import looks_like_prose, parse_tags
 from .values import Dataset, Problem, Progress, Record
 
@@ -59,20 +60,26 @@ def load_subsets(
     options = options or LoadOptions()
     records: list[Record] = []
     problems: list[Problem] = []
+    places: dict[tuple[Path, str], Place] = {}
     for number, subset in enumerate(subsets):
         endings = (subset.caption_extension,) if subset.caption_extension else options.caption_extensions
         # What a folder's name says of repeats does not count here, not even to leave its pictures out.
-        mine = dataclasses.replace(options, caption_extensions=endings, repeats=1)
+        own = dataclasses.replace(options, caption_extensions=endings, repeats=1)
         files = [*further, *([subset.metadata_file] if subset.metadata_file else [])]
         try:
             within = _within(progress, number, len(subsets)) if progress else None
-            found, wrong = load_dataset(subset.folder, mine, within, inner=False, further=files)
+            found, wrong = load_dataset(subset.folder, own, within, inner=False, further=files)
         except EmptyFolder as error:
             problems.append(Problem(path=subset.folder, what=str(error), mend="Put pictures there or leave it out"))
             continue
         masks = pictures_by_stem(subset.mask_folder)
-        records += [_as_subset(record, subset, options, masks) for record in found]
+        mine = [_as_subset(record, subset, options, masks) for record in found]
+        for record in mine:
+            key, parts = (subset.folder, record.group), subset.folder.parts
+            places.setdefault(key, Place(group=record.group, is_reg=record.is_reg, namer=parts))
+        records += mine
         problems += wrong
+    problems += name_problems(Path(), places.values(), counted=False)
     return Dataset(records=tuple(records)), tuple(problems)
 
 

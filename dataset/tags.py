@@ -31,6 +31,19 @@ def clean_tag(tag: str) -> str:
     return _SPACE.sub(" ", tag.replace("_", " ")).strip()
 
 
+def literal_tag(tag: str) -> str:
+    r"""A trigger as it was typed, underscores too; only `\(` becomes `(` and no blanks are left over.
+
+    The text encoder reads `kie_rose` and `kie rose` in different pieces, so nobody but its owner may choose.
+    """
+    return _SPACE.sub(" ", _ESCAPED.sub(r"\1", tag)).strip()
+
+
+def split_literal(text: str) -> tuple[str, ...]:
+    """The words of a trigger, which a saved or merged dataset may have several of, as `literal_tag` writes them."""
+    return distinct_tags(tag for part in _SEPARATOR.split(text) if (tag := literal_tag(part)))
+
+
 def underscored(tag: str) -> str:
     """A tag with underscores for its spaces, as boorus write it; `clean_tag` takes them back."""
     return clean_tag(tag).replace(" ", "_")
@@ -72,11 +85,11 @@ def join_tags(tags: Sequence[str]) -> str:
 def looks_like_prose(text: str) -> bool:
     """Whether a caption is written in sentences rather than in tags.
 
-    Tags are short and have no full stops. Without any comma, six words are a sentence.
+    Tags are short and have no full stops; names end in `!` or `?` (k-on!). Without any comma, six words are a sentence.
     """
     parts = [part.split() for part in _SEPARATOR.split(text) if part.strip()]
     longest = max((len(part) for part in parts), default=0)
-    ends = text.rstrip().endswith((".", "!", "?"))
+    ends = text.rstrip().endswith(".") or (text.rstrip().endswith(("!", "?")) and len(parts[-1]) > 2)
     return (
         (ends and longest >= 5)
         or (longest >= 4 and _NEXT_SENTENCE.search(text) is not None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -35,7 +36,7 @@ OF_FOLDERS = ("num_repeats", "caption_extension", "class_tokens", "caption_prefi
 OF_ONE_FOLDER = ("image_dir", "is_reg", "conditioning_data_dir", "alpha_mask", "metadata_file")
 
 Check = Callable[[Path], object]
-"""Raises for a path that may not be read."""
+"""Raises ValueError for a path that may not be read; asked before anything looks whether the path is there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,14 +139,51 @@ def dotted(extension: str) -> str:
     return extension if not extension or extension.startswith(".") else f".{extension}"
 
 
-def find_folder(text: str, root: Path) -> Path:
-    """The folder that a file in `root` names: by its path or, where the whole was moved, by the path's end."""
-    named = (root / Path(text).expanduser()).resolve()
-    if named.is_dir():
-        return named
+def find_folder(text: str, root: Path, check: Check | None = None) -> Path:
+    """The folder that a file in `root` names: by its path or, where the whole was moved, by the path's end.
+
+    No place is looked at that `check` refuses. Raises what it says of the path when no other place has the folder.
+    """
+    refused: ValueError | None = None
+    try:
+        named = find_path(text, root, check)
+        if named.is_dir():
+            return named.resolve()
+    except ValueError as error:
+        refused = error
     parts = [part for part in re.split(r"[\\/]+", text) if part not in ("", ".", "..")]
-    moved = (root.joinpath(*parts[start:]) for start in range(len(parts)))
-    return next((folder.resolve() for folder in moved if folder.is_dir()), named)
+    for start in range(len(parts)):
+        moved = root.joinpath(*parts[start:])
+        if _is_folder(moved, check):
+            return moved.resolve()
+    if refused:
+        raise refused
+    return named
+
+
+def find_path(text: str, root: Path, check: Check | None = None) -> Path:
+    """The absolute path that a file in `root` names, if `check` lets it be read. DatasetError for no path at all."""
+    try:
+        if check and text.startswith("~"):
+            # Where only some folders are open, nobody learns which users the machine has.
+            check(Path(text))
+        named = Path(os.path.abspath(root / Path(text).expanduser()))  # noqa: PTH100 - resolve() asks the disk
+        if check:
+            check(named)
+        named.exists()  # a name that is too long for the disk is found out here
+    except (OSError, RuntimeError) as error:
+        raise DatasetError(f"{text!r} cannot be looked for: {error}. Give the path of a folder or file") from error
+    return named
+
+
+def _is_folder(path: Path, check: Check | None) -> bool:
+    """Whether a folder is there that may be read."""
+    try:
+        if check:
+            check(path)
+        return path.is_dir()
+    except (OSError, RuntimeError, ValueError):
+        return False
 
 
 def toml(value: Any) -> str:
@@ -200,9 +238,7 @@ def _subset(chain: Chain, file: Path, check: Check, problems: list[Problem]) -> 
         problems.append(Problem(path=file, what=what, mend="Mend the path, or take the line out"))
         mask_folder = None
     metadata = str(mine.values.get("metadata_file") or "").strip()
-    metadata_file = (file.parent / Path(metadata).expanduser()).resolve() if metadata else None
-    if metadata_file:
-        check(metadata_file)
+    metadata_file = find_path(metadata, file.parent, check).resolve() if metadata else None
     return Subset(
         folder=folder,
         repeats=int(repeats),
@@ -222,9 +258,7 @@ def _named(text: str, file: Path, check: Check) -> Path | None:
         return None
     if "\0" in text:
         raise DatasetError(f"{file}: {text!r} is no path; take the character 0 out")
-    folder = find_folder(text, file.parent)
-    check(folder)
-    return folder
+    return find_folder(text, file.parent, check)
 
 
 def _not_used(values: Mapping[str, Any], file: Path) -> list[Problem]:

@@ -75,7 +75,8 @@ class Record:
 
     The caption is the tags, or the prose when there is any. `pruned` are the tags that pruning took away:
     traits that the trigger must absorb. `origin` is the chain of steps that made the record. `background` is what
-    shows through where the picture is transparent.
+    shows through where the picture is transparent. `given` are the tags that those steps know to be true (the view, the
+    side, the plain background): they stay when a tagger writes the caption anew. Training does not see them.
     """
 
     image: Path
@@ -91,6 +92,7 @@ class Record:
     origin: tuple[str, ...] = ()
     pruned: tuple[str, ...] = ()
     background: Color = WHITE
+    given: tuple[str, ...] = dataclasses.field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         name = self.image.name
@@ -109,7 +111,7 @@ class Record:
             raise ValueError(f"Record {name}: weight is {self.weight}; give a finite number, 0 or more")
         if len(self.background) != 3 or not all(0 <= part <= 255 for part in self.background):
             raise ValueError(f"Record {name}: background is {self.background}; give red, green and blue, 0 to 255 each")
-        for field in ("tags", "origin", "pruned"):
+        for field in ("tags", "origin", "pruned", "given"):
             if not isinstance(getattr(self, field), tuple):
                 raise ValueError(f"Record {name}: {field} must be a tuple of strings")
         for tag in self.tags:

@@ -11,17 +11,19 @@ from pathlib import Path
 from PIL import Image
 
 from .custom_boxes import CustomBox, parse_boxes
-from .cutout import clear_background, parse_color
+from .cutout import clear_background
 from .errors import DatasetError
 from .figure import Figure
 from .finding import FigureModels, has_figure, look_at, sharp_mask, single_figure
 from .framing import VIEWS, Frame, bucket_shapes, framed, is_hidden, shown_tags, view_box
+from .garments import CAMERA_TAGS
+from .images import parse_color
 from .keys import source_name
 from .report import counted, listed_lines
 from .settings import check_settings, setting
 from .tag_tables import TagGroup
-from .tags import parse_tags, tag_key
-from .values import Box, Dataset, Progress, Record
+from .tags import distinct_tags, parse_tags, tag_key
+from .values import Box, Color, Dataset, Progress, Record
 
 _SEEN = {
     "full body": 1.0,
@@ -105,7 +107,7 @@ class ViewOptions:
                 f"ViewOptions: no view is chosen; switch on one of: {', '.join(VIEWS)}, or write a custom box"
             )
         if self.background.strip():
-            parse_color(self.background)
+            self.color()
         known = {_name_key(name) for name in VIEWS} | {_name_key(box.name) for box in self.custom_boxes}
         for field, names in (("view_repeats", self.repeats_by_view), ("view_tags", self.tags_by_view)):
             for name in names:
@@ -124,6 +126,10 @@ class ViewOptions:
     def custom_boxes(self) -> tuple[CustomBox, ...]:
         """The boxes drawn by hand. ValueError for a line that is none."""
         return parse_boxes(self.custom)
+
+    def color(self) -> Color:
+        """What is painted behind the figures, as red, green and blue. ValueError for what is no colour."""
+        return parse_color(self.background, "ViewOptions.background")
 
     @property
     def repeats_by_view(self) -> dict[str, int]:
@@ -159,6 +165,10 @@ class Cropped:
     figure: Figure | None = None
 
 
+Boxes = dict[tuple[Path, CustomBox], list[Box]]
+"""Hand-drawn boxes by file, in pixels of the file, as records of the file gave them."""
+
+
 def crop_views(
     dataset: Dataset,
     options: ViewOptions,
@@ -176,9 +186,10 @@ def crop_views(
     """
     check_masks(masks, dataset)
     done = []
+    boxes: Boxes = {}
     for number, record in enumerate(dataset):
         mask = masks[number] if masks else None
-        done.append(crop_record(record, options, models=models, mask=mask, folder=folder))
+        done.append(crop_record(record, options, models=models, mask=mask, folder=folder, boxes=boxes))
         if progress:
             progress(number + 1, len(dataset))
     records = [
@@ -205,12 +216,17 @@ def crop_record(
     models: FigureModels | None = None,
     mask: Image.Image | None = None,
     folder: Path | None = None,
+    boxes: Boxes | None = None,
 ) -> Cropped:
-    """The views of the figure in one picture. Regularisation pictures are left whole."""
+    """The views of the figure in one picture. Regularisation pictures are left whole.
+
+    `boxes` are the custom boxes that other records of the same files gave; this one adds its own.
+    """
     if record.is_reg:
         return Cropped(source=record, crops=(), why="it is a regularisation picture")
+    file = record.image
     record, mask, reasons = _cleared(record, options, models, mask, folder)
-    custom, missed = _custom_crops(record, options)
+    custom, missed = _custom_crops(record, file, options, {} if boxes is None else boxes)
     figure = single_figure(look_at(record, models, mask)) if options.views else "no view is chosen"
     if isinstance(figure, str):
         said = [] if custom and not options.views else [figure]
@@ -237,7 +253,7 @@ def crop_name(record: Record) -> str:
 
 
 def view_tags(tags: Sequence[str], name: str) -> tuple[str, ...]:
-    """The tags that a view still shows, with its own camera tags at the end; the first tag always stays."""
+    """The tags that a view still shows, with its own camera tags at the end; a trigger in front stays."""
     return shown_tags(tags, VIEWS[name].hides, VIEWS[name].tags)
 
 
@@ -254,11 +270,14 @@ def _cleared(
         return record, mask, [f"its background stays, {found.removeprefix('its background ')}"]
     if not has_figure(found):
         return record, mask, ["its background stays, the mask is empty"]
-    return clear_background(record, found, parse_color(options.background), folder), found, []
+    return clear_background(record, found, options.color(), folder), found, []
 
 
-def _custom_crops(record: Record, options: ViewOptions) -> tuple[list[Record], list[str]]:
-    """The hand-drawn boxes of a picture as crops, and what was left out and why."""
+def _custom_crops(record: Record, file: Path, options: ViewOptions, given: Boxes) -> tuple[list[Record], list[str]]:
+    """The hand-drawn boxes of a picture as crops, and what was left out and why.
+
+    A picture and its crops are of the same file: what one of them gave whole is not cut from the others again.
+    """
     crops, missed = [], []
     for custom in options.custom_boxes:
         if not custom.fits(record):
@@ -268,6 +287,11 @@ def _custom_crops(record: Record, options: ViewOptions) -> tuple[list[Record], l
         if box is None:
             missed.append(f"{custom.name} lies outside the picture")
             continue
+        part = box.moved(record.crop.left, record.crop.top) if record.crop else box
+        there = given.setdefault((file, custom), [])
+        if any(_holds(other, part) for other in there):
+            missed.append(f"{custom.name} is given by another part of its file")
+            continue
         edges = box.as_tuple()
         grown = framed(
             edges, record.view_size, dataclasses.replace(options.frame, padding=0.0, max_aspect=4.0, scale=1.0)
@@ -276,8 +300,15 @@ def _custom_crops(record: Record, options: ViewOptions) -> tuple[list[Record], l
         if min(box.size) < options.minimum_size:
             missed.append(f"{custom.name} has {box.width} x {box.height} pixels, fewer than {options.minimum_size}")
             continue
+        there.append(part)
         crops.append(_crop(record, custom.name, box, options, custom.tags, ()))
     return crops, missed
+
+
+def _holds(whole: Box, part: Box) -> bool:
+    return (
+        whole.left <= part.left and whole.top <= part.top and part.right <= whole.right and part.bottom <= whole.bottom
+    )
 
 
 def _common(box: Box | None, record: Record) -> Box | None:
@@ -330,10 +361,11 @@ def _crop(
     return dataclasses.replace(
         record,
         crop=box.moved(left, top),
-        tags=shown_tags(record.tags, hides, own),
+        tags=record.tags if record.prose else shown_tags(record.tags, hides, own),
         repeats=options.repeats_by_view.get(key, options.repeats) or record.repeats,
         origin=(*record.origin, f"crop:{name} of {source_name(record)}"),
         pruned=tuple(tag for tag in record.pruned if not is_hidden(tag, hides)),
+        given=distinct_tags((*(tag for tag in record.given if tag_key(tag) not in CAMERA_TAGS), *own)),
     )
 
 
@@ -364,6 +396,8 @@ def _report(done: Sequence[Cropped], records: int, options: ViewOptions) -> str:
     some = [f"{one.source.name}: {one.why}" for one in done if one.crops and one.why]
     if some:
         parts.append(listed_lines("Views left out", some))
+    if prose := sum(bool(one.source.prose) for one in done if one.crops):
+        parts.append(f"{counted(prose, 'caption')} of prose stayed as written, with what their crops do not show")
     unused = [box for box in options.custom_boxes if not any(box.fits(one.source) for one in done)]
     if unused:
         names = [f"{box.name}: no picture is called {box.pattern}" for box in unused]

@@ -1,4 +1,4 @@
-"""One peer in a process of its own, and several of them that take turns by the update.
+"""One peer in a process of its own, and several of them that take turns.
 
 Threads would do for turns, but each brings a pool of workers along, and more workers than cores go to sleep at every
 operation. A process that waits for its turn costs the others nothing.
@@ -36,13 +36,15 @@ class Job:
     batch: int
     updates: int
     warm: int = WARM
+    turn: int = 1
+    """Updates from one pause to the next; of several the first does not count."""
     records: int = 0
     settings: dict[str, Any] = field(default_factory=dict)
     """Of our recipe; `network_type` for LyCORIS's modules."""
 
 
 def take_turns(jobs: Mapping[str, Job], *, kept: Path) -> dict[str, dict[str, Any]]:
-    """What each job found, by name: an update of one is followed by one of the next, and so on around.
+    """What each job found, by name: a turn of one is followed by one of the next, and so on around.
 
     A machine that slows down for a while then slows all of them down. Raises `RuntimeError` when a process fails, whose
     words are on stderr by then; the others are ended.
@@ -98,8 +100,8 @@ def serve(job: Job, kept: Path) -> None:
 
 
 def measure(job: Job, work: Work, pause: Any) -> dict[str, Any]:
-    """One peer's updates, from a loaded model and a folder of pictures on; `pause` is called after each."""
-    clock = Clock(warm=job.warm, after=pause)
+    """One peer's updates, from a loaded model and a folder of pictures on; `pause` is called after each turn."""
+    clock = Clock(warm=job.warm, after=pause, turn=job.turn)
     with memory_peak() as peak:
         started = time.perf_counter()
         trained = _peer(job).train(work, job.batch, job.updates + job.warm + 1, clock)

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 import psutil
 import torch
 
+# Updates that a peer makes before the next one's turn; the first of them does not count.
+TURN = 5
 # Updates at the start that do not count: threads wake, memory is allocated, a GPU chooses its kernels.
 WARM = 3
 SAMPLE_SECONDS = 0.02
@@ -19,11 +21,16 @@ SAMPLE_SECONDS = 0.02
 
 @dataclass
 class Clock:
-    """Called after every update; `seconds` are the times between updates, the first `warm` of them left out."""
+    """Called after every update; `seconds` are the times between updates, the first `warm` of them left out.
+
+    Where a turn is several updates, its first, cold from the wait before it, is left out too.
+    """
 
     warm: int = WARM
     after: Callable[[], None] | None = None
-    """Work of the bench's own after an update, which is in no update's time."""
+    """Work of the bench's own after a turn, which is in no update's time."""
+    turn: int = 1
+    """Updates from one `after` to the next."""
     seconds: list[float] = field(default_factory=list)
     first: float = 0.0
     """When the first update was done, on `time.perf_counter`'s scale."""
@@ -35,12 +42,13 @@ class Clock:
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         now = time.perf_counter()
+        cold = self.turn > 1 and self._count % self.turn == 0
         self._count += 1
         if self._count == 1:
             self.first = now
-        elif self._count > self.warm + 1:
+        elif self._count > self.warm + 1 and not cold:
             self.seconds.append(now - self._since)
-        if self.after is not None:
+        if self.after is not None and self._count % self.turn == 0:
             self.after()
         self._since = time.perf_counter()
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .bench_jobs import BARE, Job, take_turns
-from .bench_measure import WARM, Clock, images_per_second, medians
+from .bench_measure import TURN, WARM, Clock, images_per_second, medians
 from .bench_peers import Ours
 from .bench_results import CORE, DIFFUSERS, OURS
 from .bench_work import Work
@@ -32,11 +32,12 @@ def job(work: Work, peer: str, batch: int, updates: int, **more: Any) -> Job:
 def speed(work: Work, batches: Sequence[int], *, updates: int, warm: int, together: bool) -> dict[str, Any]:
     """Images a second of each peer at each batch. Raises AssertionError when ours and diffusers train other layers.
 
-    `together` takes turns by the update; else one peer trains after the other, which needs memory for one model only.
+    `together` takes turns; else one peer trains after the other, which needs memory for one model only.
     """
     rates, trained = {}, dict[str, Any]()
     for batch in batches:
-        jobs = {name: job(work, name, batch, updates, warm=warm) for name in PEERS}
+        turn = TURN if together else 1
+        jobs = {name: job(work, name, batch, updates, warm=warm, turn=turn) for name in PEERS}
         found: dict[str, dict[str, Any]] = {}
         for group in [jobs] if together else [{name: one} for name, one in jobs.items()]:
             found |= take_turns(group, kept=work.kept)
@@ -58,7 +59,10 @@ def memory(work: Work, batch: int, *, updates: int) -> dict[str, Any]:
 
 def records(work: Work, batch: int, *, updates: int) -> dict[str, Any]:
     """Our time an update and peak memory with few and with many records."""
-    jobs = {str(count): job(dataclasses.replace(work, records=count), OURS, batch, updates) for count in (FEW, MANY)}
+    jobs = {
+        str(count): job(dataclasses.replace(work, records=count), OURS, batch, updates, turn=TURN)
+        for count in (FEW, MANY)
+    }
     found = take_turns(jobs, kept=work.kept)
     return {
         "batch": batch,
@@ -72,8 +76,8 @@ def lycoris(work: Work, batch: int, *, updates: int) -> dict[str, Any]:
     rows = {}
     for kind in LYCORIS:
         jobs = {
-            "bare": job(work, BARE, batch, updates, settings={"kind": kind}),
-            "engine": job(work, OURS, batch, updates, settings={"network_type": kind}),
+            "bare": job(work, BARE, batch, updates, turn=TURN, settings={"kind": kind}),
+            "engine": job(work, OURS, batch, updates, turn=TURN, settings={"network_type": kind}),
         }
         found = take_turns(jobs, kept=work.kept)
         assert found["bare"]["trained"]["layers"] == found["engine"]["trained"]["layers"], f"{kind}: {found}"

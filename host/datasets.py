@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import folder_paths
@@ -37,28 +37,44 @@ def dataset_choices() -> list[str]:
 def dataset_path(choice: str, path: str = "") -> Path:
     """What a user names: by its path or, without one, by a choice of `dataset_choices`.
 
-    A path that is not absolute is looked for in the host's input folder. Raises ValueError when nothing is named, and
-    when the server may not read there.
+    A path that is not absolute is looked for in the host's input folder; `~` begins a path at a home folder. Raises
+    ValueError when nothing is named, for what can be no path, and when the server may not read there.
     """
-    text = (path or "").strip().strip("\"'") or (choice or "").strip().strip("\"'")
+    typed, chosen = _text("path", path), _text("folder", choice)
+    text = typed or chosen
     if not text:
         raise ValueError(
             f"folder is empty; give the folder of the pictures: a name below {input_folder()}{os.sep}, or a path"
         )
     if "\0" in text:
         raise ValueError(f"{text!r} is no path; take the character 0 out")
-    named = Path(text).expanduser()
-    places = [root / named for root in _dataset_roots()] if not named.is_absolute() else [named]
-    return check_path(next((place for place in places if place.exists()), places[0]))
+    named = Path(text)
+    try:
+        if typed.startswith("~"):
+            named = check_path(named).expanduser()
+        places = [root / named for root in _dataset_roots()] if not named.is_absolute() else [named]
+        # Nothing is looked for where the server may not read.
+        readable = [place for place in places if _may_lie_open(place)]
+        return check_path(next((place for place in readable if place.exists()), (readable or places)[0]))
+    except (OSError, RuntimeError, UnicodeError) as error:
+        mend = f"give a name below {input_folder()}{os.sep}, or a path"
+        raise ValueError(f"{'path' if typed else 'folder'} is {text!r}, no path: {error}; {mend}") from error
+
+
+def _text(name: str, value: object) -> str:
+    """What a user wrote, without spaces and quotes around it. ValueError for what is no text."""
+    if not isinstance(value, str | None):
+        raise ValueError(f"{name} is {value!r}; give it as text")
+    return (value or "").strip().strip("\"'")
 
 
 def check_path(path: Path) -> Path:
     """The path, if a workflow may have it read: any on a server for this machine alone, else only the host's own.
 
-    Raises ValueError, which names the settings that decide.
+    A path outside of these is refused by its name alone, so the refusal does not tell what lies there; what links lead
+    to is looked at afterwards. Raises ValueError, which names the settings that decide.
     """
-    real = path.resolve()
-    if only_loopback(args.listen) or any(real == root or root in real.parents for root in _open_roots()):
+    if _may_lie_open(path) and (only_loopback(args.listen) or _is_below(path.resolve(), _open_roots())):
         return path
     raise ValueError(
         f"{path} is not read: the server listens to other machines (--listen {args.listen}), so only its own folders "
@@ -95,7 +111,25 @@ def _dataset_roots() -> list[Path]:
 def _open_roots() -> list[Path]:
     """Folders that every workflow may read: the host's own, which its pages show anyway, and what its owner added."""
     own = [folder_paths.get_output_directory(), folder_paths.get_temp_directory()]
-    return [root.resolve() for root in (*_dataset_roots(), *map(Path, own))]
+    roots = [_plain(Path(root)) for root in (*_dataset_roots(), *own)]
+    return list(dict.fromkeys([*roots, *(root.resolve() for root in roots)]))
+
+
+def _may_lie_open(path: Path) -> bool:
+    """Whether a path is below an open folder by its name, or every path is open. The disk is not asked."""
+    if only_loopback(args.listen):
+        return True
+    # Whose home it is, and whether there is one, is nobody's business.
+    return not str(path).startswith("~") and _is_below(_plain(path), _open_roots())
+
+
+def _plain(path: Path) -> Path:
+    """The path from the root, by its letters alone."""
+    return Path(os.path.abspath(path))  # noqa: PTH100 - resolve() asks the disk
+
+
+def _is_below(path: Path, roots: Iterable[Path]) -> bool:
+    return any(path == root or root in path.parents for root in roots)
 
 
 def _listed(folder: Path, depth: int) -> Iterator[Path]:

@@ -9,6 +9,7 @@ from comfy_api.latest import io
 from ..dataset.align import AlignOptions, align_tags
 from ..dataset.autotag import TagOptions, auto_tag, caption_with
 from ..dataset.edits import apply_edits, edit_report, edits_json, parse_edits, undo_edits
+from ..dataset.errors import DatasetError
 from ..dataset.lint import Lexicon
 from ..dataset.prune import PruneRules, prune_tags
 from ..dataset.score_cache import ScoreCache
@@ -178,6 +179,15 @@ class EditTags(io.ComfyNode):
                 io.String.Output(display_name="undo", tooltip="Edits that take all of it back, for a further node."),
             ],
         )
+
+    @classmethod
+    def validate_inputs(cls, edits: str | None) -> bool | str:
+        """Say what is wrong with a list before anything runs; None comes over a wire and is not known yet."""
+        try:
+            parse_edits(edits or "")
+        except DatasetError as error:
+            return str(error)
+        return True
 
     @classmethod
     def execute(cls, dataset: Dataset, edits: str, preview: bool) -> io.NodeOutput:

@@ -32,8 +32,9 @@ class LoadDataset(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "folder",
-                    options=dataset_choices(),
-                    tooltip="A folder in ComfyUI's input folder, one of Save Dataset, or a dataset's TOML there.",
+                    options=["", *dataset_choices()],
+                    tooltip="A folder in ComfyUI's input folder, one of Save Dataset, or a dataset's TOML there. Empty "
+                    "where path says it.",
                 ),
                 *inputs_of(LoadOptions),
                 io.String.Input(

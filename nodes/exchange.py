@@ -44,6 +44,12 @@ class ImagesToDataset(io.ComfyNode):
                 ),
                 io.String.Input("group", default="generated", tooltip="Their group: one for all, or a list."),
                 int_input("repeats", default=1, min=1, max=1000, step=1, tooltip="How often each is seen in an epoch."),
+                io.Boolean.Input(
+                    "regularization",
+                    default=False,
+                    tooltip="These are regularisation pictures of the class, not of what is trained: one for all, or "
+                    "a list.",
+                ),
                 *inputs_of(PictureOptions),
                 io.Mask.Input(
                     "masks", optional=True, tooltip="Where the loss counts, white fully: one for each picture."
@@ -56,14 +62,14 @@ class ImagesToDataset(io.ComfyNode):
     @classmethod
     def execute(
         cls, images: list[Tensor], captions: list[str], group: list[str], repeats: list[int],
-        masks: list[Tensor] | None = None, **settings: list[Any],
+        regularization: list[bool], masks: list[Tensor] | None = None, **settings: list[Any],
     ) -> io.NodeOutput:  # fmt: skip
         options = settings_from(PictureOptions, {name: only(name, values) for name, values in settings.items()})
         pictures = [picture for batch in images for picture in from_image(batch)]
         shapes = [mask for batch in masks or () for mask in from_mask(batch)]
         progress = Progress(max(1, len(pictures)))
         dataset = pictures_to_dataset(
-            pictures, shapes, captions, repeats, group, cache_folder(), options, progress
+            pictures, shapes, captions, repeats, group, cache_folder(), regularization, options, progress
         )  # fmt: skip
         return io.NodeOutput(dataset)
 
@@ -91,6 +97,9 @@ class DatasetToImages(io.ComfyNode):
                 io.Int.Output(display_name="repeats", is_output_list=True, tooltip="Its repeats."),
                 io.String.Output(display_name="groups", is_output_list=True, tooltip="Its group."),
                 io.String.Output(display_name="names", is_output_list=True, tooltip="Its name in the dataset."),
+                io.Boolean.Output(
+                    display_name="is_reg", is_output_list=True, tooltip="Whether it is a regularisation picture."
+                ),
             ],
         )
 
@@ -106,4 +115,5 @@ class DatasetToImages(io.ComfyNode):
             [one.repeats for one in shown],
             [one.group for one in shown],
             [one.key for one in shown],
+            [one.is_reg for one in shown],
         )

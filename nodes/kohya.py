@@ -8,6 +8,7 @@ from comfy_api.latest import io
 
 from ..dataset.report import dataset_report
 from ..dataset.subsets import load_subsets, subsets_mark
+from ..dataset.toml_file import find_path
 from ..dataset.values import Dataset
 from ..host.datasets import check_path
 from ..host.lora import run_root
@@ -107,7 +108,7 @@ def _path(text: str, what: str) -> Path:
     text = (text or "").strip().strip("\"'")
     if not text:
         raise KilnError(f"{what} is empty; give a path, absolute or below {input_folder()}.")
-    return check_path(input_folder() / Path(text).expanduser())
+    return find_path(text, input_folder(), check_path)
 
 
 def _optional(text: str) -> Path | None:

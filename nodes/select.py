@@ -44,7 +44,7 @@ class SelectImages(io.ComfyNode):
                 io.String.Output(display_name="report", tooltip="How many, and what each part of the filter found."),
                 io.String.Output(
                     display_name="names",
-                    tooltip="The names of the selected pictures, one a line, to write into by_hand.",
+                    tooltip="The names of the selected pictures, a line each with + before it, as by_hand takes them.",
                 ),
             ],
         )
@@ -62,7 +62,7 @@ class SelectImages(io.ComfyNode):
     @classmethod
     def execute(cls, dataset: Dataset, **settings: Any) -> io.NodeOutput:
         found = select(dataset, settings_from(SelectOptions, settings), count_tokens)
-        return io.NodeOutput(found.selected, found.rest, found.report, "\n".join(found.names))
+        return io.NodeOutput(found.selected, found.rest, found.report, "\n".join(f"+ {name}" for name in found.names))
 
 
 class RemoveDuplicates(io.ComfyNode):

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from .files import append
+from .files import Log
 
 log = logging.getLogger(__name__)
 Encode = Callable[[float, int, Mapping[str, float]], bytes]
@@ -29,12 +29,16 @@ class Board:
     def __init__(self, folder: Path, encode: Encode, began: float, rows: Iterable[Row]) -> None:
         self._encode, self._time = encode, began
         # TensorBoard follows files to their end: one that became shorter would confuse it, a new name does not.
-        self._file = folder / f"events.out.tfevents.{time.time_ns() // 1_000_000}.kiln"
-        append(self._file, encode(began, 0, {}) + b"".join(self._record(kind, row) for kind, row in rows))
+        self._log = Log(folder / f"events.out.tfevents.{time.time_ns() // 1_000_000}.kiln")
+        self._log.add(encode(began, 0, {}) + b"".join(self._record(kind, row) for kind, row in rows))
 
     def add(self, kind: str, row: Mapping[str, Any]) -> None:
         """One line of a run's `<kind>.jsonl`."""
-        append(self._file, self._record(kind, row))
+        self._log.add(self._record(kind, row))
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._log.close()
 
     def _record(self, kind: str, row: Mapping[str, Any]) -> bytes:
         # Only the time that was spent on training counts: a run that was stopped for a night shows no gap.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,13 +41,32 @@ def write_text(file: Path, text: str) -> None:
         partial.write_text(text, encoding="utf-8")
 
 
-def append(file: Path, content: bytes) -> None:
-    """Add to a file's end. Raises `KilnError` when the disk refuses; part of the content may be there then."""
-    try:
-        with file.open("ab") as opened:
-            opened.write(content)
-    except OSError as error:
-        raise refused(file, error) from error
+class Log:
+    """A file that grows by a line now and then, and stays open meanwhile. What was added is with the system at once."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._opened: io.FileIO | None = None
+
+    def add(self, content: bytes) -> None:
+        """Raises `KilnError` when the disk refuses; part of the content may be there then."""
+        try:
+            if self._opened is None:
+                self._opened = io.FileIO(self._file, "a")
+            if self._opened.write(content) != len(content):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as error:
+            self.close()
+            raise refused(self._file, error) from error
+
+    def close(self) -> None:
+        """Adding opens it again."""
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None
+
+    def __del__(self) -> None:
+        self.close()
 
 
 def refused(file: Path, error: BaseException) -> KilnError:

@@ -53,7 +53,7 @@ def train(
     left as it was, also when this raises: `NothingToTrain`, `NotFinite`, or what `reporter` raises to stop. Two runs
     of the same recipe on a CPU save the same tensors, however often they were stopped and started again.
     """
-    with _opened(model, dataset, recipe, folder, reporter, latents, start) as session:
+    with contextlib.closing(folder), _opened(model, dataset, recipe, folder, reporter, latents, start) as session:
         found = _look_ahead(session, dataset, start)
         reporter.note(found.text())
         _gather(session)

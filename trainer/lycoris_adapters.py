@@ -45,7 +45,7 @@ class Lycoris:
             "rank_dropout": settings.rank_dropout if settings.network_type != "GLoRA" else 0.0,
             "module_dropout": settings.module_dropout,
             "use_tucker": settings.use_tucker,
-            "bypass_mode": adds_to_outputs(settings),
+            "bypass_mode": _adds_to_outputs(settings, weight.dtype),
         }
         if settings.dora:
             options["weight_decompose"] = True
@@ -138,12 +138,12 @@ class Lycoris:
         self.module.train(on)
 
 
-def adds_to_outputs(settings: Network) -> bool:
+def _adds_to_outputs(settings: Network, dtype: torch.dtype) -> bool:
     """Whether such a module adds to its layer's output, and needs not the layer's weight."""
     if settings.dora or not _CLASSES[settings.network_type][2]:
         return False
-    # LoKr's addition knows nothing of rank dropout.
-    return settings.network_type != "LoKr" or not settings.rank_dropout
+    # LoKr's addition knows nothing of rank dropout, and takes longer than the new weight, which is exact in fp32.
+    return settings.network_type != "LoKr" or (dtype != torch.float32 and not settings.rank_dropout)
 
 
 def _fit_dtypes(module: Any, weight: Tensor) -> None:

@@ -20,7 +20,7 @@ from torch import Tensor
 from ..dataset.values import Dataset
 from .board import Board, open_board
 from .errors import KilnError
-from .files import append, whole, write_text
+from .files import Log, whole, write_text
 from .formats import save_file
 from .recipe import WRITING, Recipe
 from .state import FILE as STATE_FILE
@@ -55,6 +55,7 @@ class RunFolder:
         # A fork keeps what it went on from, so that it can be gone on with by itself.
         self._start = start if origin else None
         self._board: Board | None = None
+        self._logs = {kind: Log(folder / f"{kind}.jsonl") for kind in LOGS}
         shares = _trait_shares(dataset)
         self.about: dict[str, Any] = {
             "name": name,
@@ -83,6 +84,7 @@ class RunFolder:
 
     def start(self, recipe: Recipe, step: int) -> None:
         """Make the folder ready to go on after `step`: what a later step wrote is dropped, and with 0 everything."""
+        self.close()
         self.folder.mkdir(parents=True, exist_ok=True)
         if step:
             before = read_about(self.folder)
@@ -153,14 +155,22 @@ class RunFolder:
 
     def finish(self) -> Run:
         """Mark the run as whole and return it."""
+        self.close()
         self.about["finished"] = True
         self._write()
         (self.folder / STATE_FILE).unlink(missing_ok=True)
         return load_run(self.folder)
 
+    def close(self) -> None:
+        """Let go of the files that a run adds to."""
+        for log in self._logs.values():
+            log.close()
+        if self._board:
+            self._board.close()
+
     def _append(self, kind: str, values: dict[str, Any]) -> None:
         plain = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
-        append(self.folder / f"{kind}.jsonl", (json.dumps(plain, allow_nan=False) + "\n").encode())
+        self._logs[kind].add((json.dumps(plain, allow_nan=False) + "\n").encode())
         if self._board:
             self._board.add(kind, plain)
 

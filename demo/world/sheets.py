@@ -67,11 +67,15 @@ class Cutout:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sheet:
-    """A picture of several figures (RGB), with the box of what is seen of each and her view, in reading order."""
+    """A picture of several figures (RGB), with the box of what is seen of each and her view, in reading order.
+
+    `parts` are the boxes of the views (full body, portrait, ...) of each, in pixels of the sheet.
+    """
 
     image: Image.Image
     boxes: tuple[PixelBox, ...]
     views: tuple[str, ...]
+    parts: tuple[dict[str, PixelBox], ...]
 
 
 def cut_out(figure: Figure, *, side: int) -> Cutout:
@@ -124,6 +128,7 @@ def _sheet(cutouts: list[Cutout], rng: random.Random, *, side: int, decoys: bool
     pale = any(cutout.figure.style == "pastel colors" for cutout in cutouts)
     image = Image.new("RGB", size, rng.choice(PAPERS[3:] if pale else PAPERS))
     seen = np.zeros((len(cutouts), size[1], size[0]), dtype=bool)
+    parts = []
     for number, (cutout, left) in enumerate(zip(cutouts, places, strict=True)):
         top = head + side - cutout.image.height + rng.randint(-2, 2)
         image.paste(cutout.image, (left, top), cutout.image)
@@ -132,10 +137,12 @@ def _sheet(cutouts: list[Cutout], rng: random.Random, *, side: int, decoys: bool
         drawn = np.asarray(mask) >= 128
         seen[:number] &= ~drawn
         seen[number] = drawn
+        parts.append({name: _moved(box, left, top) for name, box in cutout.truth().items()})
     if decoys:
         _decoys(image, rng, side)
     boxes = tuple(_bounds(mask) for mask in seen)
-    return Sheet(image=image, boxes=boxes, views=tuple(cutout.figure.view for cutout in cutouts))
+    views = tuple(cutout.figure.view for cutout in cutouts)
+    return Sheet(image=image, boxes=boxes, views=views, parts=tuple(parts))
 
 
 def _decoys(image: Image.Image, rng: random.Random, side: int) -> None:
@@ -150,6 +157,10 @@ def _decoys(image: Image.Image, rng: random.Random, side: int) -> None:
     if rng.random() < 0.5:
         x, y, r = image.width // 2, 2 + step, step * 0.7
         pen.ellipse((x - r, y - r, x + r, y + r), fill=(255, 224, 200), outline=_INK)
+
+
+def _moved(box: PixelBox, x: int, y: int) -> PixelBox:
+    return box[0] + x, box[1] + y, box[2] + x, box[3] + y
 
 
 def _across(mask: np.ndarray) -> tuple[int, int]:  # type: ignore[type-arg]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+from collections import defaultdict
 from pathlib import Path
 
 from demo.world.sheets import group, turnaround
 from lora_kiln.dataset.split import SplitOptions, split_record
 from lora_kiln.dataset.values import Record
+from lora_kiln.dataset.views import ViewOptions, crop_name, crop_record
 
 Edges = tuple[float, ...]
 
@@ -41,3 +43,33 @@ def test_200_sheets_and_groups_are_split_exactly(tmp_path: Path) -> None:
     assert len(wrong) <= 4, f"98 % must be right; these are not: {wrong}"
     assert sum(shares) / len(shares) >= 0.95
     assert sided >= 0.8 * turnarounds, f"all sides of {sided} of {turnarounds} turnarounds are right"
+
+
+def test_views_of_the_figures_of_200_sheets_and_groups_agree_with_the_drawing(tmp_path: Path) -> None:
+    """All nine views of every figure that was split off, seen from all sides, against the lines of the drawn body."""
+    options = ViewOptions(
+        full_body=True, lower_body=True, bangs=True, chest=True, waist=True, padding=0.0, max_aspect=4.0,
+        minimum_size=16, keep_originals=False,
+    )  # fmt: skip
+    shares = defaultdict(list)
+    figures = 0
+    for number in range(200):
+        sheet = (group if number % 2 else turnaround)(random.Random(number))
+        sheet.image.save(tmp_path / "sheet.png")
+        record = Record(image=tmp_path / "sheet.png", size=sheet.image.size, tags=("kierose",))
+        done = split_record(record, SplitOptions(minimum_size=16), folder=tmp_path / "cache")
+        if len(done.figures) != len(sheet.parts):
+            continue
+        figures += len(done.figures)
+        for figure, truth in zip(done.figures, sheet.parts, strict=True):
+            for crop in crop_record(figure, options).crops:
+                assert crop.crop is not None
+                shares[crop_name(crop)].append(overlap(crop.crop.as_tuple(), truth[crop_name(crop)]))
+    assert set(shares) == {name.replace("_", " ") for name in options.views}
+    # Faces and chests of the smallest people have fewer than 16 pixels.
+    assert all(len(found) >= (0.7 if name in ("chest", "waist", "face", "bangs") else 0.98) * figures
+               for name, found in shares.items())  # fmt: skip
+    means = {name: sum(found) / len(found) for name, found in shares.items()}
+    every = [share for found in shares.values() for share in found]
+    assert sum(every) / len(every) >= 0.8, means
+    assert min(means.values()) > 0.6, means

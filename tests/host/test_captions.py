@@ -113,12 +113,17 @@ def test_a_tagger_that_is_not_there_is_refused_before_anything_runs(host: Host, 
         host.run(workflow, timeout=60)
 
 
-def test_a_wrong_edit_is_named(host: Host, node: Node, pictures: Path) -> None:
+def test_a_wrong_list_of_edits_is_refused_before_anything_runs(host: Host, node: Node, pictures: Path) -> None:
     workflow = {
         "load": node("KilnLoadDataset", folder=pictures.name),
         "edit": node("KilnEditTags", dataset=["load", 0], edits='[{"do": "add", "tag": "x"}]'),
         "edited": node("PreviewAny", source=["edit", 1]),
     }
+    with pytest.raises(HostError, match=r"The host refused the workflow:\n.*Edit 1: add knows no 'tag'"):
+        host.run(workflow, timeout=60)
+    # Over a wire it is known only when it comes.
+    workflow["list"] = node("PrimitiveStringMultiline", value='[{"do": "add", "tag": "x"}]')
+    workflow["edit"]["inputs"]["edits"] = ["list", 0]
     with pytest.raises(HostError) as caught:
         host.run(workflow, timeout=60)
     assert "Edit 1: add knows no 'tag'" in caught.value.exception_message

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,38 @@ def test_any_path_is_read_on_a_server_for_this_machine(host: Host, node: Node, p
     load = node("KilnLoadDataset", folder=pictures.name, path=str(tmp_path))
     text = said(host, {"load": load}, report=("load", 1))["report"]
     assert "away: 4 x 5 = 20" in text
+
+
+def test_a_path_is_enough_where_the_host_has_no_dataset(host: Host, node: Node, pictures: Path, tmp_path: Path) -> None:
+    """A fresh ComfyUI has no folder in its input: the choice is empty then, and stands first everywhere."""
+    kind, *about = host.object_info()["KilnLoadDataset"]["input"]["required"]["folder"]
+    assert (about[0]["options"] if kind == "COMBO" else kind)[0] == ""
+    (tmp_path / "7_away").mkdir()
+    (tmp_path / "7_away" / "0.png").write_bytes((pictures / "0.png").read_bytes())
+    load = node("KilnLoadDataset", path=str(tmp_path))
+    assert load["inputs"]["folder"] == ""
+    assert "away: 1 x 7 = 7" in said(host, {"load": load}, report=("load", 1))["report"]
+    with pytest.raises(HostError, match="folder is empty; give the folder"):
+        host.queue({"load": node("KilnLoadDataset"), "show": node("PreviewAny", source=["load", 1])})
+
+
+def test_a_dataset_keeps_its_kind_on_the_way_through_pictures(host: Host, node: Node, pictures: Path) -> None:
+    """Its regularisation pictures stay what they are, and nothing gets a mask that had none."""
+    graph: dict[str, Any] = {
+        "load": node("KilnLoadDataset", folder=pictures.name),
+        "class": node("KilnLoadDataset", folder=pictures.name, regularization=True),
+        "merged": node("KilnMergeDatasets", dataset_1=["load", 0], dataset_2=["class", 0]),
+        "out": node("KilnDatasetToImages", dataset=["merged", 0]),
+        "again": node(
+            "KilnImagesToDataset", images=["out", 0], masks=["out", 1], captions=["out", 2], repeats=["out", 3],
+            group=["out", 4], regularization=["out", 6],
+        ),
+        "masked": node("KilnSelectImages", dataset=["again", 0], filter="is:masked"),
+        "reg": node("KilnSelectImages", dataset=["again", 0], filter="is:reg"),
+    }  # fmt: skip
+    texts = said(host, graph, masked=("masked", 2), reg=("reg", 2))
+    assert texts["masked"].startswith("0 of 8 pictures selected")
+    assert texts["reg"].startswith("4 of 8 pictures selected")
 
 
 def test_a_caption_runs_the_node_again_and_a_date_does_not(host: Host, node: Node, pictures: Path) -> None:
@@ -176,6 +209,63 @@ def test_a_server_for_others_reads_its_own_folders_only(open_host: Host, tmp_pat
         graph = {"config": {"class_type": "KilnLoadKohyaConfig", "inputs": {"file": file, "dataset_file": ""}}}
         with pytest.raises(HostError, match="kiln_datasets"):
             said(host, graph, report=("config", 2))
+
+
+def test_a_refusal_does_not_tell_what_is_there(open_host: Host, node: Node, tmp_path: Path) -> None:
+    """On a server for others: places beside its folders, links out of them, and users of the machine."""
+    host = open_host
+    inside = host.base / "input" / "links"
+    inside.mkdir()
+    (tmp_path / "there").mkdir()
+    (inside / "there").symlink_to(tmp_path / "there")
+    (inside / "gone").symlink_to(tmp_path / "gone")
+    (host.base / "output" / "kiln" / "datasets").mkdir(parents=True, exist_ok=True)
+    (host.base / "private").mkdir()
+
+    def refusal(path: str) -> str:
+        with pytest.raises(HostError) as caught:
+            host.queue({"load": node("KilnLoadDataset", path=path), "show": node("PreviewAny", source=["load", 1])})
+        return str(caught.value).replace(Path(path).name, "X")
+
+    for places in (
+        (str(tmp_path / "there"), str(tmp_path / "gone")),
+        ("../../../private", "../../../nothing"),
+        (str(inside / "there"), str(inside / "gone")),
+        ("~root", "~nobody-of-this-name"),
+    ):
+        one, other = map(refusal, places)
+        assert one == other
+        assert "is not read: the server listens to other machines" in one
+
+
+@pytest.mark.parametrize(
+    ("folder", "path", "words"),
+    [
+        ("", "~nobody-of-this-name", "path is '~nobody-of-this-name', no path"),
+        ("", "x" * 300, "no path: .*; give a name below"),
+        ("x" * 300, "", "folder is 'xxx"),
+        ("a\0b", "", "take the character 0 out"),
+        (5, "", "folder is 5; give it as text"),
+        ({"a": 1}, "", "folder is {'a': 1}; give it as text"),
+        ("", 1.5, "path is 1.5; give it as text"),
+        (True, "", "folder is True"),
+        ("", ["x"], r"path is \['x'\]"),
+    ],
+)
+def test_what_can_be_no_folder_is_named(inside: Path, folder: Any, path: Any, words: str) -> None:
+    from lora_kiln.nodes.dataset import LoadDataset
+
+    for answer in (LoadDataset.validate_inputs(folder, path), LoadDataset.fingerprint_inputs(folder, path)):
+        assert re.search(words, str(answer)), answer
+
+
+def test_a_tilde_is_a_home_in_a_path_alone(inside: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from lora_kiln.host.datasets import dataset_path
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert dataset_path("", "~/sets") == tmp_path / "sets"
+    (inside / "input" / "~tilde").mkdir(parents=True)
+    assert dataset_path("~tilde") == inside / "input" / "~tilde"
 
 
 @pytest.mark.parametrize(

@@ -46,10 +46,26 @@ def test_a_filter_and_a_hand_select_and_the_rest_is_kept(host: Host, node: Node,
         "rest": node("PreviewAny", source=["again", 3]),
     }
     result = host.run(graph, timeout=120)
-    names = [f"{pictures.name}/{name}.png" for name in ("1", "2", "3", "copy of 1")]
+    names = [f"+ {pictures.name}/{name}.png" for name in ("1", "2", "3", "copy of 1")]
     assert sorted(text(result, "names").splitlines()) == sorted(names)
-    assert text(result, "rest").splitlines() == [f"{pictures.name}/0.png"]
+    assert text(result, "rest").splitlines() == [f"+ {pictures.name}/0.png"]
     assert text(result, "report").startswith("4 of 5 pictures selected, 1 in the rest.")
+
+
+@pytest.mark.parametrize("signs", [True, False])
+def test_the_names_fit_by_hand(host: Host, node: Node, load: Any, signs: bool) -> None:
+    """What one node names is what the next one keeps; names without signs, as sheets show them, too."""
+    graph = {
+        "load": load,
+        "first": node("KilnSelectImages", dataset=["load", 0], filter="1girl"),
+        "names": node("PreviewAny", source=["first", 3]),
+    }
+    names = text(host.run(graph, timeout=120), "names")
+    by_hand = names if signs else names.replace("+ ", "")
+    graph["second"] = node("KilnSelectImages", dataset=["load", 0], by_hand=by_hand, only_kept=True)
+    graph["again"] = node("PreviewAny", source=["second", 3])
+    assert names
+    assert text(host.run(graph, timeout=120), "again") == names
 
 
 def test_a_filter_that_cannot_be_read_is_refused_before_anything_runs(host: Host, node: Node, load: Any) -> None:
@@ -91,7 +107,7 @@ def test_duplicates_go_and_the_report_shows_everything(host: Host, node: Node, l
         "names": node("PreviewAny", source=["removed", 3]),
     }
     result = host.run(graph, timeout=120)
-    assert text(result, "names") == f"{pictures.name}/copy of 1.png"
+    assert text(result, "names") == f"+ {pictures.name}/copy of 1.png"
     assert "1.png (128 x 128) stays" in text(result, "said")
     assert "Buckets: 4 pictures in 1 bucket, 0 enlarged" in text(result, "report")
     assert "Buckets: 4 pictures in 1 bucket, 4 enlarged" in text(result, "by recipe")
@@ -121,7 +137,7 @@ def test_small_pictures_go_through_an_upscaler_and_come_back(host: Host, node: N
     assert "1 picture came back and took the place of 1 record." in text(result, "report")
     assert f"{pictures.name}/copy of 1.png: 64 x 64 to 192 x 192" in text(result, "report")
     names = text(result, "show").splitlines()
-    assert f"{pictures.name}/copy of 1.png | upscaled" in names
+    assert f"+ {pictures.name}/copy of 1.png | upscaled" in names
     assert len(names) == 5
     result = host.run(upscaled(node, load, 256), timeout=120)
     assert "5 pictures came back and took the place of 5 records." in text(result, "report")

@@ -124,6 +124,17 @@ def test_the_benchs_own_work_after_an_update_is_in_no_updates_time() -> None:
     assert 0 < clock.first < time.perf_counter()
 
 
+def test_the_first_update_of_a_turn_is_cold_and_does_not_count() -> None:
+    waits: list[int] = []
+    clock = bench_measure.Clock(warm=0, turn=3, after=lambda: waits.append(1))
+    for step in range(9):
+        time.sleep(0.05 if step % 3 == 0 else 0.001)
+        clock()
+    assert len(waits) == 3
+    assert len(clock.seconds) == 6
+    assert max(clock.seconds) < 0.04
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="on a GPU its own memory counts")
 def test_a_peak_is_seen_after_it_has_passed() -> None:
     with bench_measure.memory_peak() as peak:

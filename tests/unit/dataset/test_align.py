@@ -67,6 +67,48 @@ def test_what_the_caption_names_is_seen() -> None:
     assert not is_seen("black boots", record("upper body"))
 
 
+CLOSE = "close-up, head out of frame"
+
+
+@pytest.mark.parametrize(
+    ("caption", "step", "left"),
+    [
+        # Nobody has said of what the close-up is, so what its caption names is what it shows.
+        (f"shirt, necktie, {CLOSE}", "", f"white shirt, yellow necktie, {CLOSE}"),
+        ("1girl, skirt, belt, close-up", "crop:buckle of a.png", "1girl, black skirt, close-up"),
+        # What a chest shows is known, as far as hands may be in front of it.
+        (f"shirt, {CLOSE}", "crop:chest of a.png", f"black choker, black gloves, white shirt, yellow necktie, {CLOSE}"),
+        (f"1girl, {CLOSE}", "crop:waist of a.png", f"1girl, {CLOSE}, black gloves, white shirt, black skirt"),
+        ("1girl, close-up", "crop:face of a.png", "1girl, close-up, black choker, top hat"),
+        ("1girl, close-up", "crop:bangs of a.png", "1girl, close-up, top hat"),
+        ("1girl, gloves, close-up", "", "1girl, gloves, close-up, black choker, top hat"),
+    ],
+)
+def test_close_ups_of_clothes_keep_them(caption: str, step: str, left: str) -> None:
+    one = record(caption, origin=(step,) if step else ())
+    result, _ = align_tags(Dataset(records=(one,)), AlignOptions(outfits=(f"*: {OUTFIT}",)))
+    assert result.records[0].caption == left
+
+
+def test_what_the_camera_seems_to_hide_and_the_caption_has_seen_is_not_removed() -> None:
+    assert "boots" in parse_tags(aligned("1girl, boots, portrait", "*: white boots, hat"))
+    assert "jacket" not in parse_tags(aligned("1girl, jacket, portrait", "*: white boots, hat"))
+    # By hand it is said that it is not there.
+    data = Dataset(records=(record("1girl, brown belt"),))
+    result, _ = align_tags(data, AlignOptions(outfits=("*: black belt, scarf",), not_seen=("a.png: black belt",)))
+    assert result.records[0].caption == "1girl, scarf"
+
+
+def test_names_with_brackets_and_files_of_the_cache() -> None:
+    one = record(
+        "1girl", f"{'0123456789abcdef' * 4}.png", group="[pixiv] x", origin=("style:sketch seed 1 of [a].png",)
+    )
+    options = AlignOptions(outfits=("[pixiv] *: belt, scarf",), not_seen=("[a].png: belt",))
+    result, report = align_tags(Dataset(records=(one,)), options)
+    assert result.records[0].caption == "1girl, scarf"
+    assert "Warning" not in report
+
+
 def test_single_pictures_by_hand() -> None:
     data = Dataset(records=(record("1girl", "03 back.png"), record("1girl", "04.png")))
     options = AlignOptions(outfits=("*: belt, scarf",), not_seen=("03*.png: belt", "gone.png: scarf"))

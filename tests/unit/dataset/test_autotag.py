@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
+import random
 from pathlib import Path
 
 import pytest
@@ -10,11 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from demo.world.sheets import turnaround
 from lora_kiln.dataset.autotag import TagOptions, auto_tag, caption_with, mcut_threshold, pick_tags
 from lora_kiln.dataset.errors import DatasetError
 from lora_kiln.dataset.score_cache import ScoreCache
+from lora_kiln.dataset.split import SplitOptions, split_figures
 from lora_kiln.dataset.tagger import TagScores
 from lora_kiln.dataset.values import Box, Dataset, Record
+from lora_kiln.dataset.views import ViewOptions, crop_views
 
 SCORES = TagScores(
     rating={"general": 0.9},
@@ -74,12 +79,13 @@ def test_further_kinds_are_taken_when_asked_for() -> None:
 class Fixed:
     """Says the same of every picture, and remembers their sizes."""
 
-    def __init__(self) -> None:
+    def __init__(self, *more: str) -> None:
         self.sizes: list[tuple[int, int]] = []
+        self.scores = dataclasses.replace(SCORES, general={**SCORES.general, **dict.fromkeys(more, 0.38)})
 
     def tag(self, images: list[Image.Image]) -> list[TagScores]:
         self.sizes += [image.size for image in images]
-        return [SCORES for _ in images]
+        return [self.scores for _ in images]
 
 
 @pytest.fixture
@@ -112,6 +118,78 @@ def test_modes(tagged: Dataset) -> None:
     assert [record.caption for record in empty][1:] == ["kierose, frown", "A girl."]
     assert empty.records[0].tags == new
     assert "2 left as they were" in report
+
+
+NEW = ("kie rose (oc)", "1girl", "solo", "white background", "hat")
+
+
+@pytest.mark.parametrize("mode", ["replace", "only if empty"])
+def test_what_split_and_crop_know_outlives_the_tagger(tmp_path: Path, mode: str) -> None:
+    """An uncaptioned sheet, split, cropped and only then tagged."""
+    sheet = next(
+        s for s in (turnaround(random.Random(i)) for i in range(60)) if s.views == ("front", "from side", "from behind")
+    )
+    sheet.image.save(tmp_path / "sheet.png")
+    data = Dataset(records=(Record(image=tmp_path / "sheet.png", size=sheet.image.size),))
+    sides = SplitOptions(minimum_size=16, sides=("front, side, back",))
+    figures, _, _ = split_figures(data, sides, folder=tmp_path / "cache")
+    options = ViewOptions(
+        minimum_size=16, cowboy_shot=False, face=False, bangs=True, view_tags=("bangs: blunt bangs, close-up",),
+        custom=("sheet.png | buckle | 0% 0% 100% 100% | belt buckle",),
+    )  # fmt: skip
+    cropped, _, _ = crop_views(figures, options)
+    tagged, report = auto_tag(cropped, Fixed(), TagOptions(mode=mode))
+    side = {"1 front": (), "2 from side": ("from side",), "3 from behind": ("from behind",)}
+    view = {"upper body": ("upper body",), "portrait": ("portrait",), "bangs": ("blunt bangs", "close-up"),
+            "buckle": ("belt buckle",)}  # fmt: skip
+    assert len(tagged) == 3 + 3 * len(view)
+    for record in tagged:
+        first, *rest = (step.partition(":")[2].removesuffix(" of sheet.png") for step in record.origin)
+        assert record.tags == (*NEW, *side[first], *(view[rest[0]] if rest else ())), record.name
+    assert "had been there" not in report
+    assert auto_tag(tagged, Fixed(), TagOptions())[0] == tagged
+    # What somebody took out stays out.
+    bare = tagged.replace_records(dataclasses.replace(record, tags=("1girl",)) for record in tagged)
+    assert {record.tags for record in auto_tag(bare, Fixed(), TagOptions())[0]} == {NEW}
+
+
+def test_what_was_saved_still_tells_views_by_their_steps(tagged: Dataset) -> None:
+    crop = dataclasses.replace(
+        tagged.records[1], tags=("kierose", "frown", "portrait"), origin=("crop:portrait of a.png",)
+    )
+    whole = dataclasses.replace(tagged.records[0], tags=("portrait", "frown"))
+    data = dataclasses.replace(tagged, records=(crop, whole))
+    result, report = auto_tag(data, Fixed(), TagOptions())
+    assert [record.tags for record in result] == [("kierose", *NEW, "portrait"), NEW]
+    assert "Replaced 2 captions that had been there" in report
+    prose, _ = caption_with(data, ["A girl stands in the rain. She smiles."] * 2, TagOptions())
+    assert prose.records[0].caption == "kierose, portrait, A girl stands in the rain. She smiles."
+
+
+def test_what_a_step_knows_a_tagger_does_not_say_otherwise(tagged: Dataset) -> None:
+    crop = dataclasses.replace(
+        tagged.records[0], tags=("portrait",), given=("portrait",), origin=("crop:portrait of a",)
+    )
+    front = dataclasses.replace(tagged.records[0], origin=("split:1 front of a",))
+    data = dataclasses.replace(tagged, records=(crop, front, tagged.records[0]))
+    result, _ = auto_tag(data, Fixed("upper body", "from behind"), TagOptions())
+    assert [record.tags[len(NEW) :] for record in result] == [
+        ("from behind", "portrait"), ("upper body",), ("upper body", "from behind"),
+    ]  # fmt: skip
+
+
+def test_the_report_says_how_many_captions_were_replaced(tagged: Dataset) -> None:
+    assert "Replaced 2 captions that had been there" in auto_tag(tagged, Fixed(), TagOptions())[1]
+    for options in (TagOptions(mode="append"), TagOptions(mode="only if empty")):
+        assert "had been there" not in auto_tag(tagged, Fixed(), options)[1]
+    kept = tagged.replace_records(tagged.records[:2])
+    assert "had been there" not in auto_tag(kept, Fixed(), TagOptions(keep=("frown",)))[1]
+
+
+def test_underscores_of_what_stays_are_not_touched(tagged: Dataset) -> None:
+    one = dataclasses.replace(tagged.records[1], tags=("kie_rose", "1girl"))
+    result, _ = auto_tag(Dataset(records=(one,), trigger="kie_rose"), Fixed(), TagOptions())
+    assert result.records[0].tags == ("kie_rose", *NEW)
 
 
 def test_texts_of_another_captioner(tagged: Dataset) -> None:

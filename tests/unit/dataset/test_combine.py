@@ -59,6 +59,9 @@ def test_only_named_groups_change_and_regularisation_keeps_its_own() -> None:
     assert "as many: 450" in report
     with pytest.raises(DatasetError, match="No picture to balance"):
         balance_repeats(dataset, BalanceOptions(groups=("nothing",)))
+    brackets = groups(("[pixiv] x", 10, 1), ("other", 7, 5))
+    found, _ = balance_repeats(brackets, BalanceOptions(groups=("[pixiv] x",), target=100))
+    assert repeats(found) == {"[pixiv] x": [10], "other": [5]}
 
 
 @pytest.mark.parametrize(("count", "expected"), [(20, 10), (100, 3), (400, 1), (1000, 1), (3000, 1), (1, 200), (40, 6)])
@@ -135,6 +138,19 @@ def test_a_copied_file_is_the_same_picture(drawn: list[Record], tmp_path: Path) 
     assert merged.records == (drawn[0],)
 
 
+@pytest.mark.parametrize("how", ["keep the first", "add repeats"])
+def test_the_only_caption_is_not_lost(drawn: list[Record], how: str) -> None:
+    bare = dataclasses.replace(drawn[0], tags=(), pruned=("red hair",))
+    told = dataclasses.replace(drawn[0], tags=(), prose="She waits.")
+    datasets = [Dataset(records=(bare,)), Dataset(records=(told,)), Dataset(records=(drawn[0],))]
+    merged, report = merge_datasets(datasets, MergeOptions(same_picture=how))
+    [record] = merged
+    assert (record.caption, record.pruned) == ("She waits.", ("red hair",))
+    assert "Had no caption and took another's:\n  that of g/a.png of dataset 2" in report
+    [record] = merge_datasets(datasets, MergeOptions(same_picture=how, fill_captions=False))[0]
+    assert record.caption == ""
+
+
 def test_pictures_become_a_dataset_and_pictures_again(tmp_path: Path) -> None:
     noise = [Image.effect_noise((10 + n, 8), 90).convert("RGB") for n in range(3)]
     masks = [Image.linear_gradient("L").resize(picture.size) for picture in noise]
@@ -152,9 +168,17 @@ def test_pictures_become_a_dataset_and_pictures_again(tmp_path: Path) -> None:
     assert len({one.key for one in shown}) == 3
     again = pictures_to_dataset(
         [one.picture for one in shown], [one.mask for one in shown], [one.caption for one in shown],
-        [one.repeats for one in shown], [one.group for one in shown], tmp_path,
+        [one.repeats for one in shown], [one.group for one in shown], tmp_path, [one.is_reg for one in shown],
     )  # fmt: skip
     assert again == dataset
+    bare = pictures_to_dataset(noise, [], captions, [1], ["loop"], tmp_path, [False, True, False])
+    shown = list(dataset_to_pictures(bare))
+    assert {one.mask.getextrema() for one in shown} == {(255, 255)}
+    assert [one.is_reg for one in shown] == [False, True, False]
+    back = pictures_to_dataset(
+        noise, [one.mask for one in shown], captions, [1], ["loop"], tmp_path, [one.is_reg for one in shown]
+    )
+    assert back == bare, "a mask that is white all over is none"
     assert memory_needed(dataset) == 16 * 8 * (10 + 11 + 12)
     assert part_of(dataset, 2, 1).records == dataset.records[1:2]
     assert part_of(dataset, 2, 0).records == dataset.records[1:]
@@ -167,8 +191,10 @@ def test_masks_of_the_host(tmp_path: Path) -> None:
     [none] = pictures_to_dataset([picture], [Image.new("L", (64, 64))], ["x"], [1], [""], tmp_path)
     assert none.mask is None
     assert open_image(none).getpixel((0, 0)) == (255, 215, 215)
-    turned = PictureOptions(invert_masks=True, regularization=True)
-    [record] = pictures_to_dataset([picture], [Image.new("L", (8, 8), 55)], [], [], [], tmp_path, turned)
+    turned = PictureOptions(invert_masks=True)
+    [record] = pictures_to_dataset([picture], [Image.new("L", (8, 8), 55)], [], [], [], tmp_path, [True], turned)
+    [white] = pictures_to_dataset([picture], [Image.new("L", (8, 8))], [], [], [], tmp_path, options=turned)
+    assert white.mask is None
     mask = open_mask(record)
     assert mask is not None
     assert mask.getpixel((0, 0)) == 200

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -257,6 +258,60 @@ def test_custom_boxes_repeats_and_tags(tmp_path: Path) -> None:
             ViewOptions(**wrong)
     with pytest.raises(ValueError, match="no colour"):
         ViewOptions(background="whitish-ish")
+
+
+def test_a_box_is_cut_from_a_file_once(tmp_path: Path) -> None:
+    Image.effect_noise((400, 600), 90).convert("RGB").save(tmp_path / "[a] front.png")
+    whole = Record(image=tmp_path / "[a] front.png", size=(400, 600), tags=("kie_rose", "long_hair"))
+    upper = replace(whole, crop=Box(left=0, top=0, right=400, bottom=400), origin=("crop:upper body of [a] front.png",))
+    data = Dataset(records=(whole, upper))
+    options = ViewOptions(
+        cowboy_shot=False, upper_body=False, portrait=False, face=False, minimum_size=16,
+        custom=("[a]*.png | badge | 40% 50% 60% 62%",),
+    )  # fmt: skip
+    result, report, done = crop_views(data, options)
+    assert [len(one.crops) for one in done] == [1, 0]
+    assert "badge is given by another part of its file" in report
+    assert len({(one.image, one.crop) for one in result}) == len(result) == 3
+    assert done[0].crops[0].tags == ("kie_rose", "long_hair", "close-up")
+    # Of two figures of a sheet each has what is in it.
+    upper = replace(upper, crop=Box(left=0, top=0, right=400, bottom=340))
+    lower = replace(whole, crop=Box(left=0, top=330, right=400, bottom=600), origin=("split:2 of [a] front.png",))
+    assert [len(one.crops) for one in crop_views(Dataset(records=(upper, lower)), options)[2]] == [1, 1]
+
+
+def test_prose_stays_as_written_and_the_report_says_so(tmp_path: Path) -> None:
+    image = Image.new("RGB", (200, 300), "white")
+    person_shape(image)
+    image.save(tmp_path / "a.png")
+    record = Record(image=tmp_path / "a.png", size=image.size, prose="A girl in boots, full body.")
+    result, report, _ = crop_views(
+        Dataset(records=(record,)), ViewOptions(minimum_size=16, background="grey"), folder=tmp_path / "cache"
+    )
+    assert len(result) > 1
+    assert {(one.caption, one.tags) for one in result} == {(record.prose, ())}
+    assert "1 caption of prose stayed as written" in report
+    plain = replace(record, prose="", tags=())
+    assert "prose" not in crop_views(Dataset(records=(plain,)), ViewOptions(minimum_size=16))[1]
+
+
+def test_an_uncaptioned_picture_has_the_tags_of_its_new_background(tmp_path: Path) -> None:
+    image = Image.new("RGB", (200, 300), "white")
+    person_shape(image)
+    image.save(tmp_path / "a.png")
+    for tags, first in (((), ()), (("kie_rose", "long_hair"), ("kie_rose", "long_hair"))):
+        record = Record(image=tmp_path / "a.png", size=image.size, tags=tags)
+        done = crop_record(record, ViewOptions(minimum_size=16, background="grey"), folder=tmp_path / "cache")
+        assert done.source.tags == (*first, "simple background", "grey background")
+        assert done.source.given == ("simple background", "grey background")
+
+
+def person_shape(image: Image.Image) -> None:
+    """A tall figure of one colour on what is there."""
+    pen = ImageDraw.Draw(image)
+    pen.ellipse((80, 20, 120, 70), fill="brown")
+    pen.rectangle((75, 72, 125, 280), fill="navy")
+    pen.rectangle((95, 60, 105, 80), fill="navy")
 
 
 def test_bucket_shapes_and_scale(tmp_path: Path) -> None:

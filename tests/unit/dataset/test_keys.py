@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lora_kiln.dataset.keys import record_keys, source_name
+from lora_kiln.dataset.keys import fits, is_called, record_keys, source_name
 from lora_kiln.dataset.values import Box, Dataset, Record
 
 ROOT = Path("/one/machine").absolute()
@@ -39,6 +40,25 @@ def test_a_derived_picture_bears_its_sources_name_or_a_short_hash() -> None:
     for step in ("crop:face of a picture of her.png", "style:painting of a rose seed 7 of a picture of her.png"):
         assert source_name(record(f"{HASH}.png", origin=(step,))) == "a picture of her.png"
     assert keys(record(f"{HASH}.png", origin=("generated",))) == (f"kierose/{HASH[:12]} | generated",)
+
+
+@pytest.mark.parametrize(
+    ("text", "pattern", "fit"),
+    [
+        ("[pixiv] x", "[pixiv] x", True), ("[pixiv] x", "[PIXIV]*", True), ("p x", "[pixiv] x", False),
+        ("a?.png", "a?.png", True), ("ab.png", "a?.png", False), ("front.png", "*.png", True),
+        ("caf\u00e9", " cafe\u0301 ", True), ("front.png", "front", False), ("a!b]", "a!b]", True),
+    ],
+)  # fmt: skip
+def test_names_that_somebody_wrote(text: str, pattern: str, fit: bool) -> None:
+    assert fits(text, pattern) is fit
+
+
+def test_a_record_goes_by_its_sources_name() -> None:
+    derived = record(f"{HASH}.png", "cache", "[pixiv] rose", ("style:sketch seed 7 of 03 back.png",))
+    for pattern in ("03*.png", "[pixiv] rose/03 back.png", f"{HASH}*"):
+        assert is_called(derived, pattern), pattern
+    assert not is_called(derived, "3*.png")
 
 
 def test_equal_names_are_told_apart_by_folder_then_by_number() -> None:

@@ -237,6 +237,62 @@ def test_other_formats_load(tmp_path: Path, name: str) -> None:
     assert open_image(record).getpixel((3, 3))[0] > 240
 
 
+def test_folders_that_are_not_looked_into_are_named(tmp_path: Path) -> None:
+    """Downloaders name folders by the artist's handle; only those of the system are left out."""
+    for name in ("@artist", "2_@other", "@eaDir", "__MACOSX", ".hidden"):
+        picture(tmp_path / name / "a.png", (8, 8), caption="x")
+    dataset, problems = load_dataset(tmp_path)
+    assert {record.group for record in dataset} == {"@artist", "@other"}
+    assert {(problem.path.name, problem.minor) for problem in problems} == {
+        ("@eaDir", True), ("__MACOSX", True), (".hidden", True),
+    }  # fmt: skip
+    assert load_dataset(tmp_path / "@artist", inner=False)[1] == ()
+
+
+def test_the_report_names_every_file_with_a_problem(tmp_path: Path) -> None:
+    for number in range(45):
+        picture(tmp_path / f"bare {number}.png", (8, 8))
+        (tmp_path / f"bad {number}.png").write_bytes(b"")
+    report = f"{dataset_report(*load_dataset(tmp_path))}\n"
+    assert "Problems (45)" in report
+    for number in range(45):
+        assert f"bad {number}.png: " in report
+        assert f"/bare {number}.png\n" in report
+
+
+def test_one_group_in_two_folders_is_told(tmp_path: Path) -> None:
+    for name in ("A/5_dress", "B/5_dress", "9_rose", "5_rose", "reg/1_rose", "cafe/4", "cafe/8"):
+        picture(tmp_path / name / "a.png", (8, 8), caption="x")
+    dataset, problems = load_dataset(tmp_path)
+    assert len(dataset.groups()["dress"]) == 2
+    [problem] = problems
+    assert problem.minor
+    for name in ("A", "B"):
+        assert str(tmp_path / name / "5_dress") in str(problem)
+    picture(tmp_path / "C" / "cafe" / "x.png", (8, 8), caption="x")
+    picture(tmp_path / "C" / "3_cafe" / "x.png", (8, 8), caption="x")
+    told = [str(problem) for problem in load_dataset(tmp_path)[1]]
+    assert any(str(tmp_path / "cafe") in line and str(tmp_path / "C" / "3_cafe") in line for line in told)
+    assert len(told) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "repeats", "doubted"),
+    [
+        ("0324_party", 324, True), ("1000_party", 1000, True), ("05_party", 5, True), ("0007/x", 7, True),
+        ("324_party", 324, False), ("20240131_party", 1, False), ("7", 7, False),
+    ],
+)  # fmt: skip
+def test_repeats_that_may_be_a_date_are_told(tmp_path: Path, name: str, repeats: int, doubted: bool) -> None:
+    picture(tmp_path / name / "a.png", (8, 8), caption="x")
+    dataset, problems = load_dataset(tmp_path)
+    assert dataset.records[0].repeats == repeats
+    told = [(str(problem.path), problem.minor) for problem in problems if f"{repeats} repeats" in problem.what]
+    assert told == ([(str(tmp_path / name.removesuffix("/x")), True)] if doubted else [])
+    assert load_dataset(tmp_path, LoadOptions(repeats=2))[1] == ()
+    assert bool(load_dataset(tmp_path / name.removesuffix("/x"))[1]) == doubted
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes in folders")
 def test_links_and_pipes_are_named_and_waited_for_by_nobody(tmp_path: Path) -> None:
     picture(tmp_path / "set" / "a.png")
@@ -318,6 +374,9 @@ def test_a_datasets_fingerprint(tmp_path: Path) -> None:
     os.utime(derived, (1, 1))
     assert Dataset(records=(record,)).fingerprint() == before
     assert Dataset(records=(record,), trigger="x").fingerprint() != before
+    # What steps know of a record is for taggers; training does not see it.
+    known = Record(image=derived, size=(8, 8), tags=("1girl",), given=("portrait",))
+    assert Dataset(records=(known,)).fingerprint() == before
     plain = Record(image=picture(tmp_path / "a.png"), size=(40, 60))
     first = Dataset(records=(plain,)).fingerprint()
     os.utime(plain.image, (1, 1))

@@ -25,7 +25,7 @@ from lora_kiln.dataset.save import SaveOptions, save_dataset
 from lora_kiln.dataset.toml_file import load_toml
 from lora_kiln.dataset.values import Box, Dataset, Record
 
-TOLD = ("tags", "prose", "repeats", "group", "is_reg", "weight", "origin", "pruned", "background", "view_size")
+TOLD = ("tags", "prose", "repeats", "group", "is_reg", "weight", "origin", "pruned", "given", "background", "view_size")
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,9 @@ def full(sources: dict[str, Path]) -> Dataset:
     records = [
         *plain,
         *(dataclasses.replace(record, crop=crop, origin=(f"crop:face of {record.image.name}",)) for record in plain),
-        dataclasses.replace(plain[0], mask=sources["mask.png"], repeats=5, pruned=("red hair",), weight=0.25),
+        dataclasses.replace(
+            plain[0], mask=sources["mask.png"], repeats=5, pruned=("red hair",), given=("from behind",), weight=0.25
+        ),
         dataclasses.replace(plain[1], mask=sources["mask.png"], crop=crop, tags=(), prose="She waits.\nIt rains."),
         dataclasses.replace(plain[2], is_reg=True, group="", tags=(), background=(1, 2, 3)),
         plain[0],
@@ -130,6 +132,53 @@ def test_what_was_edited_by_hand_counts(tmp_path: Path, sources: dict[str, Path]
     assert len(found) == len(full(sources)) - 1
     assert "1 of the 20 pictures that it describes are not there" in str(problems[0])
     assert {record.repeats for record in load_toml(folder / "dataset.toml")[0]} == {4, 5}
+
+
+@pytest.mark.parametrize("layout", ["kohya", "flat"])
+@pytest.mark.parametrize("moved", [False, True])
+def test_the_mask_of_a_lost_picture_is_no_picture(
+    tmp_path: Path, sources: dict[str, Path], layout: str, moved: bool
+) -> None:
+    """A bad picture is deleted, or put elsewhere; its mask has the same name and stays."""
+    given = full(sources)
+    folder, _ = save_dataset(given, tmp_path, SaveOptions(name="set", layout=layout))
+    masks = set((folder / "masks").rglob("*.png"))
+    lines = map(json.loads, (folder / "metadata.jsonl").read_text(encoding="utf-8").splitlines())
+    line = next(line for line in lines if line["kiln"]["mask"])
+    lost, mask = folder / line["file_name"], folder / line["kiln"]["mask"]
+    if moved:
+        (folder / "3_else").mkdir()
+        lost.rename(folder / "3_else" / lost.name)
+    else:
+        lost.unlink()
+    found, problems = load_dataset(folder)
+    assert not {record.image for record in found} & masks
+    assert len(found) == len(given) - (not moved)
+    [told] = [problem for problem in problems if "masks" in problem.what]
+    assert (told.path, told.minor) == (mask.parent, True)
+
+
+@pytest.mark.parametrize("beside", ["kiln.json", "dataset.toml"])
+def test_without_its_lines_masks_are_paired_by_their_places(
+    tmp_path: Path, sources: dict[str, Path], beside: str
+) -> None:
+    given = full(sources)
+    folder, _ = save_dataset(given, tmp_path, SaveOptions(name="set"))
+    for name in {"metadata.jsonl", "kiln.json", "dataset.toml"} - {beside}:
+        (folder / name).unlink()
+    # Loaded from above too, as one who loads all of his datasets does.
+    for root in (folder, tmp_path):
+        found, problems = load_dataset(root)
+        assert len(found) == len(given)
+        assert {record.image.parent.name for record in found if record.mask} == {"9_kie masked", "5_kie masked"}
+        assert [record for record in found if record.mask and record.mask.stem != record.image.stem] == []
+        assert sum(record.mask is not None for record in found) == 2
+        assert not [problem for problem in problems if not problem.minor]
+    for mask in (folder / "masks" / "9_kie masked").iterdir():
+        mask.rename(mask.with_name("other.png"))
+    found, problems = load_dataset(folder)
+    assert len(found) == len(given)
+    assert [problem.minor for problem in problems if problem.path == folder / "masks" / "9_kie masked"] == [True]
 
 
 def test_saving_again_replaces_its_own_and_nothing_else(tmp_path: Path, sources: dict[str, Path]) -> None:

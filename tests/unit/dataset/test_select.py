@@ -37,6 +37,7 @@ def chosen(**options: object) -> Selected:
         ({"by_hand": "+ rose/b.png\n+ rose/-d.png", "only_kept": True}, "b -d"),
         ({"filter": "hat", "only_kept": True}, ""),
         ({"by_hand": "-rose/-d.png"}, "a b c"),
+        ({"by_hand": "rose/a.png\n rose/c.png \n- rose/b.png", "only_kept": True}, "a c"),
     ],
 )
 def test_what_is_selected_and_what_is_left(options: dict[str, object], names: str) -> None:
@@ -60,8 +61,8 @@ def test_the_report_counts_each_part_and_names_what_is_not_there() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("rose/a.png", "line 1, 'rose/a.png'"),
-        ("+ rose/a.png\n+", "line 2"),
+        ("+ rose/a.png\n+", "line 2, '+'"),
+        ("rose/a.png\n- rose/a.png", "both keeps and rejects 'rose/a.png'"),
         ("+ a\n- a", "both keeps and rejects 'a'"),
         ('{"keep": "a"}', "keep is no list of names"),
         ('{"keep": [1]}', "keep is no list of names"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -163,12 +164,26 @@ def test_the_count_is_kept_to(tmp_path: Path) -> None:
         ("1girl, 1boy, standing", "other", "standing"),
         ("kierose, 1girl, solo, from side, blue eyes", "back", "kierose, 1girl, solo, from behind"),
         ("group", "other", "group"),
-        ("", "back", ""),
+        ("", "back", "from behind"),
+        ("", "front", ""),
+        ("kie_rose, 2girls", "back", "kie_rose, 1girl, solo, from behind"),
     ],
 )
 def test_tags_of_one_of_several(tags: str, side: str, left: str) -> None:
     split = tuple(tag for tag in tags.split(", ") if tag)
     assert ", ".join(single_tags(split, side)) == left
+
+
+def test_names_with_brackets_and_prose(tmp_path: Path) -> None:
+    sheet = next(s for s in map(drawn, range(0, 60, 2)) if len(s.views) == 3)
+    record = replace(saved(sheet, tmp_path), group="[pixiv] x", tags=(), prose="A girl in boots, from all sides.")
+    options = SplitOptions(minimum_size=16, sides=("[pixiv] x/*: back, front, side",))
+    result, report, _ = split_figures(Dataset(records=(record,)), options, folder=tmp_path / "cache")
+    assert [one.origin[-1].split(" of ")[0] for one in result] == [
+        "split:1 from behind", "split:2 front", "split:3 from side"
+    ]  # fmt: skip
+    assert {(one.caption, one.tags) for one in result} == {(record.prose, ())}
+    assert "1 caption of prose stayed as written for every figure" in report
 
 
 def test_people_of_a_group_get_no_sides() -> None:

@@ -63,6 +63,9 @@ def test_parsing_what_was_joined_gives_the_same_tags(text: str) -> None:
         ("1girl, solo, looking at viewer, :d", False),
         ("kierose", False),
         ("long hair!?", False),
+        ("1girl, sitting on a wooden chair, school uniform, k-on!", False),
+        ("1girl, holding a cup of tea, love live!", False),
+        ("1girl, holding a cup of tea, what is she doing?", True),
         ("A girl with red hair stands in the rain.", True),
         ("a girl standing in the rain at night", True),
         ("She smiles. Her hair, long and red, moves in the wind.", True),
@@ -199,7 +202,7 @@ def test_a_trigger_for_each_outfit() -> None:
     )  # fmt: skip
     result, report = prune_tags(data, rules)
     assert [record.tags for record in result] == [
-        ("kierose", "kr armour", "1girl", "solo"),
+        ("kierose", "kr_armour", "1girl", "solo"),
         ("kierose", "kr-dress", "1girl", "solo"),
         ("kierose", "1girl", "solo", "black gloves"),
     ]
@@ -235,8 +238,48 @@ def test_underscores_when_asked_for() -> None:
     rules = PruneRules(trigger="kie rose", purpose="style", underscores=True)
     data = dataset(r"long hair, ^_^, cafe \(cat\)")
     (record,) = prune_tags(data, rules)[0]
-    assert record.tags == ("kie_rose", "long_hair", "^_^", "cafe_(cat)")
+    assert record.tags == ("kie rose", "long_hair", "^_^", "cafe_(cat)")
     assert parse_tags(record.caption) == ("kie rose", "long hair", "^_^", "cafe (cat)")
+
+
+def test_a_trigger_is_written_as_it_was_typed() -> None:
+    typed, _ = prune_tags(dataset("1girl, kie rose, smile"), PruneRules(trigger=" kie_rose "))
+    assert typed.records[0].tags == ("kie_rose", "1girl", "smile")
+    assert typed.trigger == "kie_rose"
+    assert prune_tags(typed, PruneRules(underscores=True))[0].records[0].tags == ("kie_rose", "1girl", "smile")
+
+
+def test_the_datasets_own_trigger_needs_no_second_typing() -> None:
+    own = dataclasses.replace(dataset("1girl, elf, smile"), trigger="elf")
+    result, report = prune_tags(own, PruneRules())
+    assert result.records[0].tags == ("elf", "1girl", "smile")
+    assert result.records[0].pruned == ()
+    assert result.trigger == "elf"
+    assert "The trigger 'elf'" in report
+    # A saved or merged dataset may have several.
+    two = dataclasses.replace(own, trigger="kie_rose, elf")
+    assert prune_tags(two, PruneRules())[0].records[0].tags == ("kie_rose", "elf", "1girl", "smile")
+
+
+def test_a_class_tag_is_not_put_beside_another_number() -> None:
+    data = dataset("2girls, smile", "1girl, smile", "smile", "1girl, 1boy")
+    result, report = prune_tags(data, PruneRules(trigger="kierose", class_tag="1girl"))
+    assert [record.caption for record in result] == [
+        "kierose, 2girls, smile", "kierose, 1girl, smile", "kierose, 1girl, smile", "kierose, 1girl, 1boy"
+    ]  # fmt: skip
+    assert "Without 1girl, they show others (1):\n  0.png" in report
+    # A class that counts nobody stands beside any number.
+    result, report = prune_tags(data, PruneRules(trigger="kierose", class_tag="girl"))
+    assert result.records[0].caption == "kierose, girl, 2girls, smile"
+    assert "they show others" not in report
+
+
+def test_groups_with_brackets_have_their_triggers() -> None:
+    record = dataclasses.replace(dataset("smile").records[0], group="[pixiv] x")
+    rules = PruneRules(purpose="style", group_triggers=("[pixiv] *: px",))
+    result, report = prune_tags(Dataset(records=(record,)), rules)
+    assert result.records[0].tags == ("px", "smile")
+    assert "no group is called" not in report
 
 
 @given(
@@ -295,6 +338,18 @@ def test_prose_gets_the_trigger_and_regularisation_pictures_nothing() -> None:
     result, _ = prune_tags(Dataset(records=(prose, reg)), PruneRules(trigger="kierose"))
     assert result.records[0].caption == "kierose, A girl with red hair."
     assert result.records[1] == reg
+
+
+@pytest.mark.parametrize(
+    ("prose", "put"),
+    [
+        ("A girl with a cookie.", True), ("Kie smiles.", False), ("She is kie-like.", False), ("The kie_rose.", True),
+    ],
+)  # fmt: skip
+def test_a_trigger_in_prose_is_a_whole_word(prose: str, put: bool) -> None:
+    record = Record(image=Path("/a.png").absolute(), size=(8, 8), prose=prose)
+    result, _ = prune_tags(Dataset(records=(record,)), PruneRules(trigger="kie"))
+    assert result.records[0].caption == (f"kie, {prose}" if put else prose)
 
 
 def test_trigger_lint() -> None:

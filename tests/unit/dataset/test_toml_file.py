@@ -132,6 +132,53 @@ def test_nothing_is_read_that_may_not_be(file: Path) -> None:
     assert toml_fingerprint(file, check=check) == "not open"
 
 
+def test_a_refusal_does_not_tell_what_is_there(file: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Nothing outside is looked at: a folder that is there and one that is not are refused in the same words."""
+    elsewhere = tmp_path_factory.mktemp("private")
+
+    def check(path: Path) -> None:
+        if path != file.parent and file.parent not in path.parents:
+            raise ValueError(f"{path} is not open")
+
+    said = []
+    for name in ("there", "gone"):
+        picture(elsewhere / "there" / "a.png")
+        place = elsewhere / name
+        for key in ("image_dir", "metadata_file"):
+            other = f"{key} = {str(place)!r}" + ("\nimage_dir = 'nine'" if key == "metadata_file" else "")
+            file.write_text(f"[[datasets]]\n[[datasets.subsets]]\n{other}\n")
+            with pytest.raises(ValueError, match="is not open") as caught:
+                load_toml(file, check=check)
+            said.append(str(caught.value).replace(str(place), "X"))
+    assert set(said) == {"X is not open"}
+    for user in ("~nobody-of-this-name/x", "~/x"):
+        file.write_text(f"[[datasets]]\n[[datasets.subsets]]\nimage_dir = '{user}'\n")
+        with pytest.raises(ValueError, match=f"^{user} is not open$"):
+            load_toml(file, check=check)
+    # A dataset that was moved here from there is found by the end of its path.
+    file.write_text(f"[[datasets]]\n[[datasets.subsets]]\nimage_dir = '{elsewhere.as_posix()}/nine'\n")
+    assert len(load_toml(file, check=check)[0]) == 2
+
+
+@pytest.mark.parametrize("text", ["~nobody-of-this-name/x", "x" * 300])
+def test_what_can_be_no_path_is_named(file: Path, text: str) -> None:
+    file.write_text(f"[[datasets]]\n[[datasets.subsets]]\nimage_dir = '{text}'\n")
+    with pytest.raises(DatasetError, match=f"'{text}' cannot be looked for.*Give the path"):
+        load_toml(file)
+
+
+def test_one_group_of_two_subsets_is_told(file: Path) -> None:
+    for name in ("A", "B"):
+        picture(file.parent / name / "5_dress" / "a.png")
+    rows = "".join(f"[[datasets.subsets]]\nimage_dir = '{name}/5_dress'\n" for name in ("A", "B"))
+    file.write_text(f"[[datasets]]\n{rows}")
+    dataset, problems = load_toml(file)
+    assert {record.group for record in dataset} == {"dress"}
+    [problem] = problems
+    assert problem.minor
+    assert all(str(file.parent / name / "5_dress") in str(problem) for name in ("A", "B"))
+
+
 def test_the_fingerprint_follows_captions_masks_and_the_file(file: Path) -> None:
     marks = [toml_fingerprint(file)]
     (file.parent / "nine" / "10.txt").write_text("ten!")

@@ -138,11 +138,15 @@ def test_tags_that_a_view_cannot_show_go() -> None:
     assert seen["upper_body"] == {"brown boots", "thighhighs", "black skirt", "standing"}
     assert seen["portrait"] == {*seen["upper_body"], "white gloves", "holding cup"}
     assert seen["face"] == {*seen["portrait"], "white shirt", "red necktie"}
+    # The neck is in the picture.
+    assert seen["chest"] == {"red hair", "smile", "black skirt", "thighhighs", "brown boots", "standing"}
     assert seen["lower_body"] == {"red hair", "smile", "white shirt", "red necktie"}
     assert view_tags(tags, "face")[0] == "kierose"
     assert view_tags(tags, "face")[-1] == "close-up"
     assert view_tags(tags, "lower_body")[-2:] == ("lower body", "head out of frame")
-    assert view_tags((), "face") == ()
+    assert view_tags((), "face") == ("close-up",)
+    assert view_tags(("upper body", "from behind"), "face") == ("from behind", "close-up")
+    assert view_tags(("kie_rose", "long_hair", "boots"), "face") == ("kie_rose", "long_hair", "close-up")
 
 
 def test_a_crop_forgets_traits_that_it_cannot_show(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from lora_kiln.trainer.errors import KilnError
-from lora_kiln.trainer.files import append, whole, write_text
+from lora_kiln.trainer.files import Log, whole, write_text
 from lora_kiln.trainer.formats import load_file, save_file
 from lora_kiln.trainer.state import FILE, load_state, save_state
 
@@ -85,10 +85,13 @@ def test_a_full_disk_is_named_with_the_mend_and_the_older_file_stays(name: str, 
 
 
 def test_a_line_that_finds_no_room_is_told(disk: Path) -> None:
-    append(disk / "metrics.jsonl", b"x" * 1000)
+    log = Log(disk / "metrics.jsonl")
+    log.add(b"x" * 1000)
+    assert (disk / "metrics.jsonl").read_bytes() == b"x" * 1000
     with pytest.raises(KilnError, match=r"metrics\.jsonl could not be written: .*No space left"):
-        append(disk / "metrics.jsonl", b"y" * 2 * ROOM)
+        log.add(b"y" * 2 * ROOM)
     assert (disk / "metrics.jsonl").read_bytes().startswith(b"x" * 1000)
+    log.close()
 
 
 def test_what_is_stopped_while_it_writes_leaves_the_older_file(tmp_path: Path) -> None:

@@ -225,16 +225,17 @@ def test_a_line_that_cannot_be_written_is_written_when_the_run_goes_on(
     assert attempt(recipe, "run", Bomb())
     expected = outcome(folder("run").folder)
     (folder("run").folder / "run.json").unlink()
-    appended, lines = Path.open, []
+    lines: list[bytes] = []
 
-    def full(self: Path, *args: Any, **kwargs: Any) -> Any:
-        if self.name == name and args == ("ab",):
-            lines.append(1)
-            if len(lines) == line:
-                raise OSError(28, "No space left on device")
-        return appended(self, *args, **kwargs)
+    class Full(io.FileIO):
+        def write(self, content: Any) -> int:
+            if Path(str(self.name)).name == name:
+                lines.append(content)
+                if len(lines) == line:
+                    raise OSError(28, "No space left on device")
+            return super().write(content)
 
-    monkeypatch.setattr(Path, "open", full)
+    monkeypatch.setattr(io, "FileIO", Full)
     with pytest.raises(KilnError, match=rf"{re.escape(name)} could not be written.*No space left"):
         attempt(recipe, "run", Bomb())
     monkeypatch.undo()
