@@ -64,7 +64,7 @@ def balance_repeats(dataset: Dataset, options: BalanceOptions | None = None) -> 
     """The dataset with new repeats, and the arithmetic in words.
 
     Within a group the ratios of repeats stay (`9_kierose` counts more than `5_kierose`). Regularisation pictures keep
-    theirs: the trainer repeats them as often as training ones are seen. Raises DatasetError when there is nothing to
+    theirs: an epoch of the trainer sees as many of them as training ones. Raises DatasetError when there is nothing to
     balance.
     """
     options = options or BalanceOptions()
@@ -167,11 +167,9 @@ def _report(dataset: Dataset, counts: Counter[_Row], whole: dict[_Row, int], opt
     lines.append(
         f"Pictures in an epoch: {' + '.join(map(str, terms))} = {total}" if len(terms) > 1 else f"In an epoch: {total}"
     )
-    regular = sum(record.repeats for record in dataset if record.is_reg)
-    if regular:
-        both = total + max(regular, total)
-        lines.append(f"With regularisation pictures, repeated until they are as many: {both}")
-        total = both
+    if any(record.is_reg for record in dataset):
+        total *= 2
+        lines.append(f"With as many regularisation pictures, as the trainer takes them: {total}")
     steps = math.ceil(total / options.batch_size) * options.epochs
     said = f"Steps: {total} x {options.epochs} epochs / batch of {options.batch_size} = {steps}"
     wish = f", asked for {options.steps}" if options.steps else ""

@@ -112,17 +112,6 @@ def framed(edges: tuple[int, int, int, int], size: Size, frame: Frame) -> Box | 
     return shaped(box, size, frame.shapes)
 
 
-def bucket_shapes(resolution: int, step: int, max_aspect: float) -> tuple[Size, ...]:
-    """(width, height) of the training buckets of a resolution up to an aspect ratio, in pixels: multiples of `step`
-    with the largest area that is not above `resolution` squared."""
-    shapes = set()
-    for width in range(step, resolution * resolution // step + 1, step):
-        height = resolution * resolution // width // step * step
-        if height and max(width / height, height / width) <= max_aspect:
-            shapes |= {(width, height)}
-    return tuple(sorted(shapes))
-
-
 def shaped(box: Box, size: Size, shapes: Sequence[Size]) -> Box:
     """The box grown to the nearest of the shapes that fits into a picture of `size`; as it is when none does."""
     ratio = math.log(box.width / box.height)

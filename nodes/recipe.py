@@ -40,7 +40,8 @@ class MakeRecipe(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         preset = io.Combo.Input(
             "preset", options=[NO_PRESET, *PRESETS], default=NO_PRESET,
-            tooltip="Fills in the settings below and the details that no node is wired for; help names its article.",
+            tooltip="Fills in the settings below and the details that no node is wired for.\n"
+            + "\n".join(f"{one.name}, from {one.article}: {one.note}" for one in PRESETS.values()),
         )  # fmt: skip
         # For `web/preset.js`, which fills them in.
         preset.extra_dict["presets"] = {name: _common(one.make()) for name, one in PRESETS.items()}

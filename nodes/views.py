@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any
 
 from comfy_api.latest import io
-from PIL import Image
 from torch import Tensor
 
 from ..dataset.cutout import get_cutter, list_cutters
@@ -15,7 +14,8 @@ from ..dataset.finding import FigureModels
 from ..dataset.sheets import crop_sheets, split_sheets
 from ..dataset.split import SplitOptions, split_figures
 from ..dataset.values import Dataset
-from ..dataset.views import ViewOptions, crop_views
+from ..dataset.view_options import ViewOptions
+from ..dataset.views import crop_views
 from ..host.paths import background_folders, cache_folder, detector_folders
 from ..host.progress import Progress
 from . import sockets
@@ -100,16 +100,8 @@ class SplitFigures(io.ComfyNode):
         )
 
     @classmethod
-    def execute(
-        cls,
-        dataset: list[Dataset],
-        figure_models: list[FigureModels] | None = None,
-        masks: list[Tensor] | None = None,
-        **settings: list[Any],
-    ) -> io.NodeOutput:
-        pictures, helps = _given(dataset, figure_models, masks)
-        options = settings_from(SplitOptions, {name: only(name, values) for name, values in settings.items()})
-        result, report, done = split_figures(pictures, options, Progress(len(pictures)), **helps)
+    def execute(cls, **inputs: list[Any]) -> io.NodeOutput:
+        result, report, done = _cut(split_figures, SplitOptions, **inputs)
         return io.NodeOutput(result, report, to_image(*split_sheets(done)))
 
 
@@ -142,16 +134,8 @@ class CropViews(io.ComfyNode):
         )
 
     @classmethod
-    def execute(
-        cls,
-        dataset: list[Dataset],
-        figure_models: list[FigureModels] | None = None,
-        masks: list[Tensor] | None = None,
-        **settings: list[Any],
-    ) -> io.NodeOutput:
-        pictures, helps = _given(dataset, figure_models, masks)
-        options = settings_from(ViewOptions, {name: only(name, values) for name, values in settings.items()})
-        result, report, done = crop_views(pictures, options, Progress(len(pictures)), **helps)
+    def execute(cls, **inputs: list[Any]) -> io.NodeOutput:
+        result, report, done = _cut(crop_views, ViewOptions, **inputs)
         return io.NodeOutput(result, report, to_image(*crop_sheets(done)))
 
 
@@ -163,10 +147,21 @@ def _help_inputs() -> list[io.Input]:
     ]
 
 
-def _given(
-    dataset: list[Dataset], models: list[FigureModels] | None, masks: list[Tensor] | None
-) -> tuple[Dataset, dict[str, Any]]:
-    """The dataset, and the optional inputs as the engine takes them."""
-    pictures: Sequence[Image.Image] = [picture for batch in masks or () for picture in from_mask(batch)]
-    given = only("figure_models", models) if models else None
-    return only("dataset", dataset), {"models": given, "masks": pictures, "folder": cache_folder()}
+def _cut(
+    engine: Callable[..., Any],
+    kind: type[Any],
+    dataset: list[Dataset],
+    figure_models: list[FigureModels] | None = None,
+    masks: list[Tensor] | None = None,
+    **settings: list[Any],
+) -> Any:
+    """What the engine makes of the node's inputs, each of which comes as a list; `kind` holds its settings."""
+    pictures = only("dataset", dataset)
+    return engine(
+        pictures,
+        settings_from(kind, {name: only(name, values) for name, values in settings.items()}),
+        Progress(len(pictures)),
+        models=only("figure_models", figure_models) if figure_models else None,
+        masks=[picture for batch in masks or () for picture in from_mask(batch)],
+        folder=cache_folder(),
+    )

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import math
 
+from ..dataset.shapes import bucket_shapes, floored
+from ..dataset.values import Size
 from .groups import Buckets
-
-Size = tuple[int, int]
 
 
 def bucket_sizes(settings: Buckets) -> tuple[Size, ...]:
     """All (width, height) in pixels: multiples of `bucket_step` within the limits, as large as the area allows."""
-    area, step = settings.resolution**2, settings.bucket_step
-    square = _floor(settings.resolution, step)
+    step = settings.bucket_step
+    square = floored(settings.resolution, step)
     sizes = {(square, square)}
     if settings.enable_bucket:
-        for width in range(_ceil(settings.min_bucket, step), settings.max_bucket + 1, step):
-            height = min(_floor(area // width, step), _floor(settings.max_bucket, step))
-            if height >= settings.min_bucket:
-                sizes |= {(width, height), (height, width)}
+        sizes |= set(bucket_shapes(settings.resolution, step, settings.min_bucket, settings.max_bucket))
     return tuple(sorted(size for size in sizes if min(size) > 0))
 
 
@@ -35,7 +32,7 @@ def own_bucket(size: Size, settings: Buckets) -> Size:
     """
     scale = min(1.0, math.sqrt(settings.resolution**2 / (size[0] * size[1])))
     step = settings.bucket_step
-    width, height = (max(step, _floor(int(side * scale + 1e-6), step)) for side in size)
+    width, height = (max(step, floored(int(side * scale + 1e-6), step)) for side in size)
     return width, height
 
 
@@ -51,11 +48,3 @@ def cover(size: Size, bucket: Size) -> tuple[Size, tuple[int, int]]:
     scale = max(bucket[0] / size[0], bucket[1] / size[1])
     scaled = (max(bucket[0], round(size[0] * scale)), max(bucket[1], round(size[1] * scale)))
     return scaled, ((scaled[0] - bucket[0]) // 2, (scaled[1] - bucket[1]) // 2)
-
-
-def _floor(value: int, step: int) -> int:
-    return value // step * step
-
-
-def _ceil(value: int, step: int) -> int:
-    return -(-value // step) * step

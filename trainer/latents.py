@@ -17,8 +17,8 @@ from PIL import Image, ImageEnhance
 from torch import Tensor
 
 from ..dataset.images import open_alpha, open_image, open_mask
-from ..dataset.values import Record, identity
-from .buckets import Size, cover
+from ..dataset.values import Record, Size, identity
+from .buckets import cover
 from .files import refused
 from .groups import Buckets
 from .ports import View

@@ -8,8 +8,8 @@ from typing import TypeVar
 
 import torch
 
-from ..dataset.values import Dataset, Record
-from .buckets import Size, assign, bucket_sizes
+from ..dataset.values import Dataset, Record, Size
+from .buckets import assign, bucket_sizes
 from .errors import NothingToTrain
 from .recipe import Recipe
 from .streams import stream

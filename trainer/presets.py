@@ -17,11 +17,6 @@ LYCORIS = "alea31415/LyCORIS-experiments"
 SINGLE_IMAGE = "Single Image LoRa Part 2"
 FLEXIBLE = "How to create character LoRA with flexibility"
 
-EPOCHS_BY_TOTAL = ((200, 17), (300, 12), (400, 10))
-"""Images x repeats of a whole dataset, and the epochs that suit it (from GUIDE)."""
-REPEATS_BY_IMAGES = ((20, 10), (100, 3), (400, 1), (1000, 1))
-"""Images of a dataset, and the repeats that suit it over 10 epochs (from GUIDE)."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preset:
@@ -148,23 +143,3 @@ def get_preset(name: str) -> Preset:
     if found is None:
         raise KilnError(f"There is no preset {name!r}; choose one of {', '.join(PRESETS)}.")
     return found
-
-
-def epochs_for(total: int) -> int:
-    """Epochs that suit a dataset of `total` images x repeats: those of the nearest total in the guide's table."""
-    return _nearest(EPOCHS_BY_TOTAL, total)
-
-
-def repeats_for(images: int) -> int:
-    """Repeats that suit one folder of so many images over 10 epochs: those of the nearest number in the guide."""
-    return _nearest(REPEATS_BY_IMAGES, images)
-
-
-def balanced_repeats(images: tuple[int, ...]) -> tuple[int, ...]:
-    """Repeats that let groups of so many images be seen about equally often: 20, 33, 100, 50 get 5, 3, 1, 2."""
-    most = max(images, default=0)
-    return tuple(max(1, round(most / count)) for count in images)
-
-
-def _nearest(table: tuple[tuple[int, int], ...], value: int) -> int:
-    return min(table, key=lambda row: abs(row[0] - value))[1]

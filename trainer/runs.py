@@ -24,7 +24,7 @@ from .files import Log, whole, write_text
 from .formats import save_file
 from .recipe import WRITING, Recipe
 from .state import FILE as STATE_FILE
-from .state import load_state
+from .state import has_state
 from .values import Checkpoint, Run
 
 START_FILE = "start.safetensors"
@@ -247,7 +247,7 @@ def is_finished(folder: Path) -> bool:
 
 def is_stranded(folder: Path) -> bool:
     """Whether an unfinished run lies there whose LoRAs beginning anew would delete: its state is gone or broken."""
-    return not read_about(folder).get("finished") and _has_files(folder) and load_state(folder) is None
+    return not read_about(folder).get("finished") and _has_files(folder) and not has_state(folder)
 
 
 def _has_files(folder: Path) -> bool:

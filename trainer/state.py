@@ -49,10 +49,15 @@ def save_state(
             raise refused(file, error.__context__ or error) from error
 
 
-def load_state(folder: Path) -> dict[str, Any] | None:
-    """The last whole state, or None when there is none that can be read."""
+def has_state(folder: Path) -> bool:
+    """Whether there is a state that can be read; its tensors are only mapped, which takes no time."""
+    return load_state(folder, mapped=True) is not None
+
+
+def load_state(folder: Path, *, mapped: bool = False) -> dict[str, Any] | None:
+    """The last whole state, or None when there is none that can be read; `mapped` leaves its tensors on the disk."""
     try:
-        found: dict[str, Any] = torch.load(folder / FILE, weights_only=True, map_location="cpu")
+        found: dict[str, Any] = torch.load(folder / FILE, weights_only=True, map_location="cpu", mmap=mapped)
     except (OSError, RuntimeError, EOFError, ValueError, LookupError, pickle.UnpicklingError):
         return None
     return found if isinstance(found, dict) and found.keys() == _CONTENT else None

@@ -11,7 +11,8 @@ from lora_kiln.dataset.load import load_dataset
 from lora_kiln.dataset.prune import PruneRules, prune_tags
 from lora_kiln.dataset.save import SaveOptions, save_dataset
 from lora_kiln.dataset.values import Dataset, Record
-from lora_kiln.dataset.views import ViewOptions, crop_name, crop_views
+from lora_kiln.dataset.view_options import ViewOptions
+from lora_kiln.dataset.views import crop_name, crop_views
 
 # What the article tags of her outfit, and what it takes away: hair, eyes, chest.
 OUTFIT = (

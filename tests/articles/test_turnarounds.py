@@ -9,7 +9,8 @@ from pathlib import Path
 from demo.world.sheets import group, turnaround
 from lora_kiln.dataset.split import SplitOptions, split_record
 from lora_kiln.dataset.values import Record
-from lora_kiln.dataset.views import ViewOptions, crop_name, crop_record
+from lora_kiln.dataset.view_options import ViewOptions
+from lora_kiln.dataset.views import crop_name, crop_record
 
 Edges = tuple[float, ...]
 

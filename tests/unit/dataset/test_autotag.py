@@ -19,7 +19,8 @@ from lora_kiln.dataset.score_cache import ScoreCache
 from lora_kiln.dataset.split import SplitOptions, split_figures
 from lora_kiln.dataset.tagger import TagScores
 from lora_kiln.dataset.values import Box, Dataset, Record
-from lora_kiln.dataset.views import ViewOptions, crop_views
+from lora_kiln.dataset.view_options import ViewOptions
+from lora_kiln.dataset.views import crop_views
 
 SCORES = TagScores(
     rating={"general": 0.9},

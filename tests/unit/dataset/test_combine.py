@@ -56,7 +56,7 @@ def test_only_named_groups_change_and_regularisation_keeps_its_own() -> None:
     found, report = balance_repeats(dataset, BalanceOptions(groups=("FANART~*",), target=100, rounding="down"))
     assert repeats(found) == {"fanart~a": [10], "fanart~b": [3], "other": [5], "class": [1]}
     assert "other: 7 x 5 = 35, stays" in report
-    assert "as many: 450" in report
+    assert "With as many regularisation pictures, as the trainer takes them: 450" in report
     with pytest.raises(DatasetError, match="No picture to balance"):
         balance_repeats(dataset, BalanceOptions(groups=("nothing",)))
     brackets = groups(("[pixiv] x", 10, 1), ("other", 7, 5))

@@ -19,7 +19,10 @@ from lora_kiln.dataset.finding import FigureModels, look_at, single_figure
 from lora_kiln.dataset.images import open_image
 from lora_kiln.dataset.split import SplitOptions, split_record
 from lora_kiln.dataset.values import Box, Dataset, Record
-from lora_kiln.dataset.views import ViewOptions, crop_record, crop_views
+from lora_kiln.dataset.view_options import ViewOptions
+from lora_kiln.dataset.views import crop_record, crop_views
+from lora_kiln.trainer.buckets import bucket_sizes
+from lora_kiln.trainer.groups import Buckets
 
 BODIES = ((10, 20, 200), (200, 20, 30), (20, 150, 40))
 HEAD, FACE, EYES = (250, 0, 250), (250, 200, 0), (0, 250, 250)
@@ -327,7 +330,7 @@ def test_bucket_shapes_and_scale(tmp_path: Path) -> None:
     for before, after in zip(crop_record(record, plain).crops, shaped, strict=True):
         assert before.crop is not None
         assert after.crop is not None
-        ratios = [w / h for w in range(64, 1025, 64) for h in range(64, 1025, 64) if w * h <= 512 * 512]
+        ratios = [w / h for w, h in bucket_sizes(Buckets(resolution=512, min_bucket=64, max_bucket=2048))]
         assert min(abs(after.crop.width / after.crop.height / ratio - 1) for ratio in ratios) < 0.01
         assert after.crop.left <= before.crop.left
         assert after.crop.bottom >= before.crop.bottom

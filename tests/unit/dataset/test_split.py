@@ -18,7 +18,8 @@ from lora_kiln.dataset.sheets import split_sheets
 from lora_kiln.dataset.sides import Appearance, guess_sides, parse_sides
 from lora_kiln.dataset.split import SplitOptions, single_tags, split_figures, split_record
 from lora_kiln.dataset.values import Dataset, Record
-from lora_kiln.dataset.views import ViewOptions, crop_name, crop_record
+from lora_kiln.dataset.view_options import ViewOptions
+from lora_kiln.dataset.views import crop_name, crop_record
 
 SMALL = SplitOptions(minimum_size=16, padding=0.0)
 Edges = tuple[float, ...]

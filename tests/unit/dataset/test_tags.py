@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from lora_kiln.dataset.garments import OUTFIT
 from lora_kiln.dataset.implied import drop_implied, parse_implications
-from lora_kiln.dataset.lint import lint_trigger
 from lora_kiln.dataset.prune import GROUPS, PURPOSES, PruneRules, prune_tags, suggest
 from lora_kiln.dataset.tags import (
     clean_tag,
@@ -350,13 +349,6 @@ def test_a_trigger_in_prose_is_a_whole_word(prose: str, put: bool) -> None:
     record = Record(image=Path("/a.png").absolute(), size=(8, 8), prose=prose)
     result, _ = prune_tags(Dataset(records=(record,)), PruneRules(trigger="kie"))
     assert result.records[0].caption == (f"kie, {prose}" if put else prose)
-
-
-def test_trigger_lint() -> None:
-    data = dataset("1girl, red rose, kie rose")
-    assert any("'rose'" in warning for warning in lint_trigger("kie rose", data))
-    assert lint_trigger("kierose", data) == ()
-    assert lint_trigger("abc", data)
 
 
 def test_suggestions_leave_scene_and_pose_out() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lora_kiln.trainer.errors import KilnError
-from lora_kiln.trainer.presets import PRESETS, balanced_repeats, epochs_for, get_preset, repeats_for
+from lora_kiln.trainer.presets import PRESETS, get_preset
 from lora_kiln.trainer.recipe import Recipe
 
 CHARACTER: dict[str, Any] = {
@@ -101,20 +101,3 @@ def test_an_unknown_preset_is_named_with_the_known_ones() -> None:
     assert get_preset(" Prodigy ") is PRESETS["prodigy"]
     with pytest.raises(KilnError, match=r"'prodgy'.*animagine-oc, character, prodigy"):
         get_preset("prodgy")
-
-
-@pytest.mark.parametrize(("total", "epochs"), [(200, 17), (300, 12), (400, 10), (399, 10), (60, 17), (5000, 10)])
-def test_epochs_follow_images_times_repeats(total: int, epochs: int) -> None:
-    assert epochs_for(total) == epochs
-
-
-@pytest.mark.parametrize(("images", "repeats"), [(20, 10), (3, 10), (100, 3), (400, 1), (1000, 1), (90, 3)])
-def test_repeats_follow_the_number_of_images(images: int, repeats: int) -> None:
-    assert repeats_for(images) == repeats
-
-
-@pytest.mark.parametrize(
-    ("images", "repeats"), [((20, 33, 100, 50), (5, 3, 1, 2)), ((7,), (1,)), ((), ()), ((60, 60), (1, 1))]
-)
-def test_small_groups_are_repeated_more(images: tuple[int, ...], repeats: tuple[int, ...]) -> None:
-    assert balanced_repeats(images) == repeats
