@@ -169,7 +169,7 @@ def _face(record: Record, figure: Figure, ys: Floats, xs: Floats) -> Mask:
     if "from behind" in (tag_key(tag) for tag in record.tags) and figure.face is None:
         return np.zeros(ys.shape, dtype=bool)
     box = figure.face
-    left, top, right, bottom = (box or figure.head).as_tuple()
+    left, top, right, bottom = map(float, (box or figure.head).as_tuple())
     if box is None:
         left, right = left + _FACE_SIDE * figure.head.width, right - _FACE_SIDE * figure.head.width
         top = top + _FACE_TOP * figure.head.height

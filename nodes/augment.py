@@ -106,7 +106,7 @@ class ControlNetStyleAugment(io.ComfyNode):
 
 def _plan(values: dict[str, Any]) -> Plan:
     """The settings of every group, out of a node's values."""
-    groups = {name: settings_from(group, values_of(group, values)) for name, group in _GROUPS.items()}
+    groups: dict[str, Any] = {name: settings_from(group, values_of(group, values)) for name, group in _GROUPS.items()}
     return Plan(**groups, tagger=values["tagger"] != NONE)
 
 
