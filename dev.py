@@ -4,10 +4,13 @@
   demo     teach the miniature model a new character through a real ComfyUI graph
   serve    start ComfyUI with the pack in it: serve [--port N] [arguments for ComfyUI]
   test     run the tests: test [unit|articles|host|browser|PATH] [arguments for pytest]
-  check    formatting, lint and types
+  check    formatting, lint and types, of the page's scripts too where there is a Node.js
+  pictures take the README's pictures anew, in the real page: pictures [name ...]
   bench    measure the trainer's speed, and large datasets
   study    do the ideas hold, and are the sweep's scores true: study NAME
   world    retrain the miniature world from nothing
+  locales  write the page's English words from the nodes, and say what the other languages lack
+  workflows  write the example workflows and their API twins
 
 It makes .venv (Python packages) and .host (a ComfyUI of its own) where they are missing or out of date. Set
 COMFYUI_PATH to work with your own ComfyUI instead; nothing is ever written there.
@@ -25,9 +28,17 @@ from pathlib import Path
 
 from demo.base import free_port, has_accelerator, host_command, link, prepare_base
 from demo.install import HOST, SetupError, apt_install, say, set_up
+from demo.page import make_frontend, script_checks
 
 ROOT = Path(__file__).resolve().parent
-MODULES = {"demo": "demo.run", "world": "demo.train", "bench": "demo.bench", "study": "demo.study"}
+MODULES = {
+    "demo": "demo.run",
+    "world": "demo.train",
+    "bench": "demo.bench",
+    "study": "demo.study",
+    "locales": "demo.locales",
+    "workflows": "demo.workflows.build",
+}
 TEST_KINDS = ("unit", "articles", "host", "browser")
 TYPED_ROOMS = ("dataset", "trainer", "sweep", "host", "nodes")
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
@@ -164,6 +175,15 @@ def get_chromium() -> str:
     return found
 
 
+def browser_environment(python: Path, env: Mapping[str, str]) -> dict[str, str]:
+    """``env`` for browser tests, with what they need fetched; what cannot be had is said, and they skip."""
+    try:
+        make_frontend(python)
+    except SetupError as error:
+        say(f"Tests with ComfyUI's newest frontend will be skipped: {error}")
+    return {**env, "KILN_CHROMIUM": get_chromium()}
+
+
 def test(arguments: Sequence[str]) -> int:
     """Run the tests, or those under one folder or file, with pytest."""
     words = pytest_arguments(arguments)
@@ -171,8 +191,17 @@ def test(arguments: Sequence[str]) -> int:
         raise SetupError(f"There are no tests at {words[0]!r}. Give one of {', '.join(TEST_KINDS)}, or a path.")
     python, env = set_up()
     if wants_browser(words[0]):
-        env["KILN_CHROMIUM"] = get_chromium()
+        env = browser_environment(python, env)
     return run([str(python), "-m", "pytest", *words], env=env)
+
+
+def pictures(arguments: Sequence[str]) -> int:
+    """Take the README's pictures in the real page."""
+    python, env = set_up()
+    chromium = get_chromium()
+    if not chromium:
+        raise SetupError("the pictures are taken in a browser, and there is none.")
+    return run([str(python), "-m", "demo.readme", *arguments], env={**env, "KILN_CHROMIUM": chromium})
 
 
 def check(arguments: Sequence[str]) -> int:
@@ -186,17 +215,25 @@ def check(arguments: Sequence[str]) -> int:
     rooms = [room for room in TYPED_ROOMS if any((ROOT / room).glob("*.py"))]
     packages = [word for room in rooms for word in ("-p", f"lora_kiln.{room}")]
     settings = ["--config-file", str(ROOT / "pyproject.toml"), "--cache-dir", str(HOST / "mypy")]
+    module = [str(python), "-m"]
     steps: list[tuple[str, list[str], Path]] = [
-        ("ruff format --check", ["ruff", "format", "--check", "."], ROOT),
-        ("ruff check", ["ruff", "check", "--output-format", "concise", "."], ROOT),
+        ("ruff format --check", [*module, "ruff", "format", "--check", "."], ROOT),
+        ("ruff check", [*module, "ruff", "check", "--output-format", "concise", "."], ROOT),
     ]
     if rooms:
-        steps.append((f"mypy --strict {' '.join(rooms)}", ["mypy", "--strict", *settings, *packages], typing))
+        name = f"mypy --strict {' '.join(rooms)}"
+        steps.append((name, [*module, "mypy", "--strict", *settings, *packages], typing))
+    skipped = ""
+    try:
+        steps += [(name, command, ROOT) for name, command in script_checks()]
+    except SetupError as error:
+        skipped = f"\ncheck: the page's scripts (web/) were NOT checked: {error}"
     worst = 0
     for name, command, folder in steps:
         say(f"== {name}")
-        worst = max(worst, run([str(python), "-m", *command], env={**env, "MYPYPATH": str(typing)}, cwd=folder))
-    say("check: everything passes" if worst == 0 else "check: something above fails (dev.py's .venv has ruff and mypy)")
+        worst = max(worst, run(command, env={**env, "MYPYPATH": str(typing)}, cwd=folder))
+    passed = "check: everything passes" if not skipped else "check: everything that could be checked passes"
+    say((passed if worst == 0 else "check: something above fails (dev.py's .venv has ruff and mypy)") + skipped)
     return worst
 
 
@@ -204,6 +241,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "serve": serve,
     "test": test,
     "check": check,
+    "pictures": pictures,
     **{name: module_command(name) for name in MODULES},
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
+import itertools
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ from .views import check_masks
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
     """One variant: the number of its source in the dataset (from 0), what it was painted from and how it was
-    measured, and why it is rejected ("": it is kept)."""
+    measured, and why it is rejected ("": it is kept). `fault` is why its scores alone would reject it."""
 
     number: int
     style: Style
@@ -37,13 +38,15 @@ class Variant:
     file: Path
     scores: Scores
     why: str
+    fault: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Augmented:
     """The dataset with its variants, the rejected ones, a report, and all scores as CSV.
 
-    `shown` are records in the order of a contact sheet, each source before its variants, with what is said of them.
+    `shown` are records in the order of a contact sheet, each source before its variants, with what is said of them;
+    `judged` has the variant at each of these places, and None for a source.
     """
 
     dataset: Dataset
@@ -51,6 +54,7 @@ class Augmented:
     report: str
     table: str
     shown: tuple[tuple[Record, str], ...]
+    judged: tuple[Variant | None, ...]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -72,22 +76,28 @@ def augment(dataset: Dataset, plan: Plan, studio: Studio, progress: Progress) ->
         check_masks(masks, dataset)
     count = _Count()
     variants = list(_variants(dataset, plan, studio, progress, count))
-    records = _captioned(dataset, variants, plan, studio)
+    plain = [_record(dataset.records[variant.number], variant, plan, studio) for variant in variants]
+    variants, lost = _by_hand(dataset, variants, plain, plan)
+    records = _captioned(dataset, variants, plain, plan, studio)
     kept = [source for source in dataset if plan.styles.keep_originals or source.is_reg]
     rejected: list[Record] = []
     shown: list[tuple[Record, str]] = []
+    judged: list[Variant | None] = []
     for number, source in enumerate(dataset):
         own = [pair for pair in zip(variants, records, strict=True) if pair[0].number == number]
         shown += [(source, "the source")] if own else []
+        judged += [None] if own else []
         for variant, record in own:
             (rejected if variant.why else kept).append(record)
             shown.append((record, f"{_verdict(variant)}; {variant.scores.words()}"))
+            judged.append(variant)
     return Augmented(
         dataset=dataset.replace_records(kept),
         rejected=dataset.replace_records(rejected),
-        report=_report(dataset, variants, count, studio),
+        report=_report(dataset, variants, count, studio, lost),
         table=_table(record_keys(dataset), variants),
         shown=tuple(shown),
+        judged=tuple(judged),
     )
 
 
@@ -124,12 +134,35 @@ def _chosen(
     """The variants of one picture and style with their verdicts."""
     scores = [future.result() for *_, future in made]
     for (style, seed, denoise, file, _), measured, why in zip(made, scores, verdicts(scores, plan.choice), strict=True):
-        yield Variant(number=number, style=style, seed=seed, denoise=denoise, file=file, scores=measured, why=why)
+        yield Variant(
+            number=number, style=style, seed=seed, denoise=denoise, file=file, scores=measured, why=why, fault=why
+        )
 
 
-def _captioned(dataset: Dataset, variants: Sequence[Variant], plan: Plan, studio: Studio) -> list[Record]:
+def _by_hand(
+    dataset: Dataset, variants: Sequence[Variant], records: Sequence[Record], plan: Plan
+) -> tuple[list[Variant], list[str]]:
+    """The variants as a person decided, whatever their scores, and the names by hand that none of them has."""
+    hand = plan.hand.selection
+    # Names as the contact sheet and the page have them: each source before its variants.
+    listed: list[Record] = []
+    places: list[int] = []
+    for number, own in itertools.groupby(range(len(variants)), key=lambda i: variants[i].number):
+        listed.append(dataset.records[number])
+        for i in own:
+            places.append(len(listed))
+            listed.append(records[i])
+    keys = record_keys(Dataset(records=tuple(listed)))
+    names = [keys[place] for place in places]
+    chosen = {**dict.fromkeys(hand.keep, ""), **dict.fromkeys(hand.reject, "you rejected it by hand")}
+    done = [dataclasses.replace(v, why=chosen.get(name, v.why)) for v, name in zip(variants, names, strict=True)]
+    return done, [name for name in chosen if name not in names]
+
+
+def _captioned(
+    dataset: Dataset, variants: Sequence[Variant], plain: Sequence[Record], plan: Plan, studio: Studio
+) -> list[Record]:
     """A record for each variant. Those that are kept are looked at by the tagger where captions need it."""
-    plain = [_record(dataset.records[variant.number], variant, plan, studio) for variant in variants]
     found: list[tuple[str, ...]] = [()] * len(plain)
     kept = [i for i, variant in enumerate(variants) if not variant.why]
     if plan.captions.tags != SOURCE and studio.tag is not None and kept:
@@ -166,10 +199,12 @@ def _record(source: Record, variant: Variant, plan: Plan, studio: Studio) -> Rec
 
 
 def _verdict(variant: Variant) -> str:
-    return f"rejected: {variant.why}" if variant.why else "kept"
+    if variant.why:
+        return f"rejected: {variant.why}"
+    return f"kept by hand, although {variant.fault}" if variant.fault else "kept"
 
 
-def _report(dataset: Dataset, variants: Sequence[Variant], count: _Count, studio: Studio) -> str:
+def _report(dataset: Dataset, variants: Sequence[Variant], count: _Count, studio: Studio, lost: Sequence[str]) -> str:
     pictures = sum(not record.is_reg for record in dataset)
     found = len(variants) - count.fresh
     lines = [
@@ -199,6 +234,8 @@ def _report(dataset: Dataset, variants: Sequence[Variant], count: _Count, studio
     if count.unknown:
         title = "Parts of the body are not known, so these are compared, and not held, part by part"
         lines.append(listed_lines(title, count.unknown))
+    if lost:
+        lines.append(listed_lines(f"Named by hand and not among the variants ({len(lost)})", lost))
     return "\n".join(lines)
 
 

@@ -10,6 +10,7 @@ from PIL import Image
 
 from .lines import edge_agreement, grown
 from .regions import DRAWN, PARTS, Regions, color_drift
+from .select import Selection, read_selection
 from .settings import check_settings, setting
 from .tags import tag_key
 
@@ -49,6 +50,26 @@ class ChoiceOptions:
         for name in self.compare:
             if tag_key(name) not in (*PARTS, DRAWN):
                 raise ValueError(f"ChoiceOptions.compare has {name!r}; choose from: {', '.join((*PARTS, DRAWN))}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandOptions:
+    """Which variants a person keeps or rejects, whatever their scores."""
+
+    by_hand: str = setting(
+        "",
+        "Variants chosen by hand, stronger than their scores: a name a line, + before what is kept and - before what "
+        "is rejected. Clicks on the node's pictures write it.",
+        multiline=True,
+    )
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+    @property
+    def selection(self) -> Selection:
+        """What is kept and rejected. Raises DatasetError for a text that cannot be read."""
+        return read_selection(self.by_hand)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

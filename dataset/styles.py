@@ -9,7 +9,7 @@ from typing import Protocol
 
 from PIL import Image
 
-from .choice import ChoiceOptions
+from .choice import ChoiceOptions, HandOptions
 from .errors import DatasetError
 from .finding import FigureModels
 from .regions import DRAWN, PARTS
@@ -132,6 +132,7 @@ class Plan:
     hold: HoldOptions = field(default_factory=HoldOptions)
     choice: ChoiceOptions = field(default_factory=ChoiceOptions)
     captions: CaptionOptions = field(default_factory=CaptionOptions)
+    hand: HandOptions = field(default_factory=HandOptions)
     tagger: bool = False
     """Whether there is a tagger to look at the variants."""
 

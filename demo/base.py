@@ -30,6 +30,11 @@ def own_host(root: Path = ROOT) -> Path:
     return root / ".host" / "ComfyUI"
 
 
+def own_frontend(root: Path = ROOT) -> Path:
+    """The folder of the newest frontend that dev.py unpacks for the browser tests; it holds an ``index.html``."""
+    return root / ".host" / "frontend"
+
+
 def host_folder(environ: Mapping[str, str] = os.environ, root: Path = ROOT) -> Path:
     """The ComfyUI to run: ``COMFYUI_PATH`` when it is set, else our own.
 

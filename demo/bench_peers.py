@@ -93,6 +93,15 @@ class _Steps:
     def __init__(self, on_step: OnStep) -> None:
         self._on_step = on_step
 
+    def begun(self, folder: Path, step: int, steps: int) -> None:
+        """The first update is near."""
+
+    def asked(self) -> Any:
+        """Nobody asks for anything."""
+        from lora_kiln.trainer.ports import Asked
+
+        return Asked()
+
     def stage(self, words: str, done: int, total: int) -> None:
         """Preparation."""
 

@@ -1,8 +1,8 @@
-"""Graphs of core nodes alone, in API form: whatever we made must work without us."""
+"""Graphs in API form. Those made here are of core nodes alone: whatever we made must work without us."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .shots import Shot
@@ -51,6 +51,21 @@ def control_graph(shots: Sequence[Shot], images: Sequence[str], *, strength: flo
         )  # fmt: skip
         graph[f"sample{i}"]["inputs"].update(positive=[f"steer{i}", 0], negative=[f"steer{i}", 1])
     return graph
+
+
+def default_node(info: Mapping[str, Any], class_type: str, **inputs: Any) -> dict[str, Any]:
+    """One node in API form; inputs that are not given take what the page would show, by the server's `object_info`."""
+    asked = info[class_type]["input"]
+    values = {}
+    for name, (kind, *about) in {**asked.get("required", {}), **asked.get("optional", {})}.items():
+        options = about[0] if about else {}
+        if isinstance(kind, list):
+            values[name] = options.get("default", kind[0] if kind else "")
+        elif kind == "COMBO":
+            values[name] = options.get("default", next(iter(options["options"]), ""))
+        elif "default" in options:
+            values[name] = options["default"]
+    return {"class_type": class_type, "inputs": {**values, **inputs}}
 
 
 def _node(class_type: str, **inputs: Any) -> dict[str, Any]:

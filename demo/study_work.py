@@ -170,6 +170,15 @@ class Words:
     def __init__(self, name: str) -> None:
         self._name = name
 
+    def begun(self, folder: Path, step: int, steps: int) -> None:
+        """The first update is near."""
+
+    def asked(self) -> Any:
+        """Nobody asks for anything."""
+        from lora_kiln.trainer.ports import Asked
+
+        return Asked()
+
     def stage(self, words: str, done: int, total: int) -> None:
         """Preparation."""
 

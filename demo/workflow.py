@@ -66,7 +66,7 @@ def _about(node: Json, object_info: Json) -> Json:
 
 def _widgets(node: Json, about: Json) -> dict[str, Any]:
     """The node's values by the names of its inputs."""
-    names = list(_widget_names(about))
+    names = list(widget_names(about))
     values: Sequence[Any] = node.get("widgets_values") or []
     if len(values) != len(names):
         raise WorkflowError(
@@ -76,7 +76,7 @@ def _widgets(node: Json, about: Json) -> dict[str, Any]:
     return {name: value for name, value in zip(names, values, strict=True) if name}
 
 
-def _widget_names(about: Json) -> Iterator[str]:
+def widget_names(about: Json) -> Iterator[str]:
     """One name for each saved value, in their order; an empty one for what only the page uses."""
     for group in ("required", "optional"):
         for name in about["input_order"].get(group, ()):

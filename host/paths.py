@@ -22,6 +22,17 @@ def cache_folder() -> Path:
     return Path(folder_paths.get_output_directory()) / "kiln" / "cache"
 
 
+def shown_folder() -> Path:
+    """Where the datasets that the page may look at are noted: in the host's own part of its user folder, which none of
+    its addresses reads or writes."""
+    return Path(folder_paths.get_user_directory()) / "__kiln" / "datasets"
+
+
+def backup_folder() -> Path:
+    """Where caption files are copied to before they are written to."""
+    return Path(folder_paths.get_output_directory()) / "kiln" / "caption_backups"
+
+
 def font_files() -> list[Path]:
     """Fonts that the user gives us for contact sheets: what lies in `kiln/fonts` of the host's models."""
     folder = Path(folder_paths.models_dir) / "kiln" / "fonts"

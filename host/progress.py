@@ -44,11 +44,17 @@ class Progress:
 
 def show_text(words: str) -> None:
     """Write into the running node on the page; without a prompt and a server there is none."""
-    context = get_executing_context()
+    node = executing_node()
     # Importing it would start to make one where there is none.
     server = getattr(getattr(sys.modules.get("server"), "PromptServer", None), "instance", None)
-    if context is not None and server is not None:
-        server.send_progress_text(words, context.node_id)
+    if node and server is not None:
+        server.send_progress_text(words, node)
+
+
+def executing_node() -> str:
+    """The id of the node that runs now; empty outside a prompt."""
+    context = get_executing_context()
+    return "" if context is None else str(context.node_id)
 
 
 def check_interrupted() -> None:

@@ -7,8 +7,10 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..dataset.augment import augment
-from ..dataset.choice import ChoiceOptions
+from ..dataset.augment import Augmented, augment
+from ..dataset.choice import ChoiceOptions, HandOptions
+from ..dataset.errors import DatasetError
+from ..dataset.select import read_selection
 from ..dataset.style_captions import CaptionOptions
 from ..dataset.styles import HoldOptions, Plan, Studio, StyleOptions
 from ..dataset.values import Dataset, Size
@@ -24,10 +26,15 @@ from .controls import control_inputs, guides_from
 from .inputs import inputs_of, only, settings_from, values_of
 from .pictures import from_mask
 from .sampling import sampling_inputs, take_sampling
+from .search import search_words
 from .sheets import sheet_images
+from .showing import output, shown
 from .tagging import NONE, check_tagger, tag_with, tagger_inputs
 
-_GROUPS = {"styles": StyleOptions, "hold": HoldOptions, "choice": ChoiceOptions, "captions": CaptionOptions}
+_GROUPS = {
+    "styles": StyleOptions, "hold": HoldOptions, "choice": ChoiceOptions, "captions": CaptionOptions,
+    "hand": HandOptions,
+}  # fmt: skip
 
 
 class ControlNetStyleAugment(io.ComfyNode):
@@ -37,6 +44,7 @@ class ControlNetStyleAugment(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="KilnControlNetStyleAugment",
+            **search_words("KilnControlNetStyleAugment"),
             display_name="ControlNet Style Augment (Kiln)",
             category=sockets.CATEGORY,
             description="Paints each picture again in other styles; ControlNets hold the lines, parts keep their "
@@ -53,6 +61,7 @@ class ControlNetStyleAugment(io.ComfyNode):
                 *sampling_inputs(steps=25, cfg=6.0),
                 *(each for group in (HoldOptions, ChoiceOptions, CaptionOptions) for each in inputs_of(group)),
                 *tagger_inputs("Looks at the variants, for captions that say how they differ."),
+                *inputs_of(HandOptions),
                 sockets.Recipe.Input("recipe", optional=True, tooltip="Its bucket sizes are those of the variants."),
                 sockets.FigureModels.Input(
                     "figure_models", optional=True, tooltip="Detectors that tell hair, face and body apart."
@@ -75,8 +84,12 @@ class ControlNetStyleAugment(io.ComfyNode):
         )  # fmt: skip
 
     @classmethod
-    def validate_inputs(cls, tagger: list[str | None]) -> bool | str:
+    def validate_inputs(cls, tagger: list[str | None], by_hand: list[str | None]) -> bool | str:
         """Answer in the host's place, whose own check says only that the name is not in the list."""
+        try:
+            read_selection(only("by_hand", by_hand) or "")
+        except DatasetError as error:
+            return str(error)
         return check_tagger(only("tagger", tagger))
 
     @classmethod
@@ -101,7 +114,20 @@ class ControlNetStyleAugment(io.ComfyNode):
             tag=tag_with(one["tagger"], one["tag_threshold"], progress),
         )  # fmt: skip
         done = augment(pictures, _plan(one), studio, progress)
-        return io.NodeOutput(done.dataset, done.report, done.rejected, sheet_images(done.shown), done.table)
+        return output(
+            done.dataset, done.report, done.rejected, sheet_images(done.shown), done.table, ui=_picks(done)
+        )  # fmt: skip
+
+
+def _picks(done: Augmented) -> dict[str, Any]:
+    """What the page shows to choose from: every variant after its source, with its scores."""
+    every = Dataset(records=tuple(record for record, _ in done.shown))
+    rows = [
+        {"why": each.fault, "score": round(each.scores.total, 3), "lines": round(each.scores.structure, 3),
+         "drift": {name: round(value, 1) for name, value in each.scores.drift.items()}} if each else None
+        for each in done.judged
+    ]  # fmt: skip
+    return {**shown("kiln_pick", {0: every}), "kiln_judged": rows}
 
 
 def _plan(values: dict[str, Any]) -> Plan:

@@ -30,6 +30,8 @@ from ..host.tokens import count_tokens
 from ..host.words import pieces_of
 from . import sockets
 from .inputs import inputs_of, only, settings_from
+from .search import search_words
+from .showing import output
 
 
 class AutoTag(io.ComfyNode):
@@ -39,6 +41,7 @@ class AutoTag(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="KilnAutoTag",
+            **search_words("KilnAutoTag"),
             display_name="Auto Tag (Kiln)",
             category=sockets.CATEGORY,
             description="Writes booru tags for each picture with a tagger, or takes another captioner's texts.",
@@ -82,11 +85,11 @@ class AutoTag(io.ComfyNode):
         pictures = only("dataset", dataset)
         options = settings_from(TagOptions, {name: only(name, values) for name, values in settings.items()})
         if captions is not None:
-            return io.NodeOutput(*caption_with(pictures, captions, options))
+            return output(*caption_with(pictures, captions, options))
         progress = Progress(len(pictures))
         files = get_tagger(only("model", model), tagger_folders(), progress)
         cache = ScoreCache(cache_folder() / "tags", tagger_mark(files))
-        return io.NodeOutput(*auto_tag(pictures, TaggerOnDemand(files=files), options, progress, cache))
+        return output(*auto_tag(pictures, TaggerOnDemand(files=files), options, progress, cache))
 
 
 class PruneTags(io.ComfyNode):
@@ -96,6 +99,7 @@ class PruneTags(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="KilnPruneTags",
+            **search_words("KilnPruneTags"),
             display_name="Prune Tags (Kiln)",
             category=sockets.CATEGORY,
             description="Takes away the tags that the trigger word should stand for, and puts the trigger first.",
@@ -120,7 +124,7 @@ class PruneTags(io.ComfyNode):
     @classmethod
     def execute(cls, dataset: Dataset, clip: Any = None, **settings: Any) -> io.NodeOutput:
         lexicon = Lexicon(pieces=pieces_of(clip) if clip is not None else None, tags=known_tags(tagger_folders()))
-        return io.NodeOutput(*prune_tags(dataset, settings_from(PruneRules, settings), lexicon))
+        return output(*prune_tags(dataset, settings_from(PruneRules, settings), lexicon))
 
 
 class AlignTags(io.ComfyNode):
@@ -130,6 +134,7 @@ class AlignTags(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="KilnAlignTags",
+            **search_words("KilnAlignTags"),
             display_name="Align Tags (Kiln)",
             category=sockets.CATEGORY,
             description="Gives the pictures of an outfit one list of tags, minus what each picture does not show.",
@@ -147,7 +152,7 @@ class AlignTags(io.ComfyNode):
 
     @classmethod
     def execute(cls, dataset: Dataset, **settings: Any) -> io.NodeOutput:
-        return io.NodeOutput(*align_tags(dataset, settings_from(AlignOptions, settings)))
+        return output(*align_tags(dataset, settings_from(AlignOptions, settings)))
 
 
 class EditTags(io.ComfyNode):
@@ -157,6 +162,7 @@ class EditTags(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="KilnEditTags",
+            **search_words("KilnEditTags"),
             display_name="Edit Tags (Kiln)",
             category=sockets.CATEGORY,
             description="Adds, removes, replaces and reorders tags in the pictures that a filter means, or by hand.",
@@ -193,4 +199,4 @@ class EditTags(io.ComfyNode):
     def execute(cls, dataset: Dataset, edits: str, preview: bool) -> io.NodeOutput:
         edited, done = apply_edits(dataset, parse_edits(edits), count_tokens)
         report = edit_report(dataset, edited, done, preview=preview)
-        return io.NodeOutput(dataset if preview else edited, report, edits_json(undo_edits(dataset, edited)))
+        return output(dataset if preview else edited, report, edits_json(undo_edits(dataset, edited)))

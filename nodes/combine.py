@@ -12,6 +12,8 @@ from ..dataset.values import Dataset
 from ..trainer.recipe import Recipe
 from . import sockets
 from .inputs import inputs_of, settings_from
+from .search import search_words
+from .showing import output
 
 _MOST = 6
 
@@ -23,6 +25,7 @@ class MergeDatasets(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="KilnMergeDatasets",
+            **search_words("KilnMergeDatasets"),
             display_name="Merge Datasets (Kiln)",
             category=sockets.CATEGORY,
             description="Joins datasets in the order of the inputs. For more of them, merge what was merged.",
@@ -44,7 +47,7 @@ class MergeDatasets(io.ComfyNode):
     def execute(cls, dataset_1: Dataset, **values: Any) -> io.NodeOutput:
         further = [values.pop(f"dataset_{number}", None) for number in range(2, _MOST + 1)]
         datasets = [dataset_1, *(dataset for dataset in further if dataset is not None)]
-        return io.NodeOutput(*merge_datasets(datasets, settings_from(MergeOptions, values)))
+        return output(*merge_datasets(datasets, settings_from(MergeOptions, values)))
 
 
 class BalanceRepeats(io.ComfyNode):
@@ -54,6 +57,7 @@ class BalanceRepeats(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="KilnBalanceRepeats",
+            **search_words("KilnBalanceRepeats"),
             display_name="Balance Repeats (Kiln)",
             category=sockets.CATEGORY,
             description="Chooses repeats so that each group is seen as often as the others, or that training takes "
@@ -78,4 +82,4 @@ class BalanceRepeats(io.ComfyNode):
         if recipe is not None:
             amount = recipe.amount
             settings |= {"epochs": amount.epochs, "batch_size": amount.batch_size * amount.accumulation}
-        return io.NodeOutput(*balance_repeats(dataset, settings_from(BalanceOptions, settings)))
+        return output(*balance_repeats(dataset, settings_from(BalanceOptions, settings)))

@@ -16,6 +16,8 @@ from ..host.datasets import check_path, dataset_choices, dataset_path, saved_fol
 from ..host.progress import Progress
 from . import sockets
 from .inputs import inputs_of, settings_from
+from .search import search_words
+from .showing import output
 
 
 class LoadDataset(io.ComfyNode):
@@ -25,6 +27,7 @@ class LoadDataset(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="KilnLoadDataset",
+            **search_words("KilnLoadDataset"),
             display_name="Load Dataset (Kiln)",
             category=sockets.CATEGORY,
             description="Loads training pictures with their captions: a flat folder, kohya folders such as 9_name, or "
@@ -81,7 +84,7 @@ class LoadDataset(io.ComfyNode):
             dataset, problems = load_toml(place, options, progress, check_path)
         else:
             dataset, problems = load_dataset(place, options, progress)
-        return io.NodeOutput(dataset, dataset_report(dataset, problems))
+        return output(dataset, dataset_report(dataset, problems))
 
 
 class SaveDataset(io.ComfyNode):
@@ -91,6 +94,7 @@ class SaveDataset(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="KilnSaveDataset",
+            **search_words("KilnSaveDataset"),
             display_name="Save Dataset (Kiln)",
             category=sockets.CATEGORY,
             description="Writes pictures (crops baked), captions, masks and repeats below output/kiln/datasets. Load "

@@ -21,6 +21,8 @@ from ..host.progress import Progress
 from . import sockets
 from .inputs import inputs_of, int_input, only, settings_from
 from .pictures import from_image, from_mask, to_image, to_mask
+from .search import search_words
+from .showing import output
 
 
 class ImagesToDataset(io.ComfyNode):
@@ -30,6 +32,7 @@ class ImagesToDataset(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="KilnImagesToDataset",
+            **search_words("KilnImagesToDataset"),
             display_name="Images to Dataset (Kiln)",
             category=sockets.CATEGORY,
             description="Makes a dataset of any pictures, one by one or in batches and lists, with their captions. "
@@ -71,7 +74,7 @@ class ImagesToDataset(io.ComfyNode):
         dataset = pictures_to_dataset(
             pictures, shapes, captions, repeats, group, cache_folder(), regularization, options, progress
         )  # fmt: skip
-        return io.NodeOutput(dataset)
+        return output(dataset)
 
 
 class DatasetToImages(io.ComfyNode):
@@ -81,6 +84,7 @@ class DatasetToImages(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="KilnDatasetToImages",
+            **search_words("KilnDatasetToImages"),
             display_name="Dataset to Images (Kiln)",
             category=sockets.CATEGORY,
             description="Gives pictures, masks and captions as lists, so that any image node can work on them one by "

@@ -24,6 +24,7 @@ from .regularize import RegularizationSet
 from .report import DatasetReport
 from .resize import ResizeLoRA
 from .resizing import ReplaceImages, SmallImages
+from .routes import add_routes
 from .run import LoadRun
 from .save import SaveLoRA
 from .select import RemoveDuplicates, SelectImages
@@ -74,4 +75,6 @@ class KilnExtension(ComfyExtension):
     """What the host asks for our nodes."""
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        # Older hosts have no on_load; this is asked once, before the server starts.
+        add_routes()
         return list(NODES)

@@ -19,6 +19,8 @@ from ..trainer.kohya import Reading, read_config
 from ..trainer.kohya_write import save_config
 from ..trainer.recipe import Recipe
 from . import sockets
+from .search import search_words
+from .showing import output
 
 
 class LoadKohyaConfig(io.ComfyNode):
@@ -28,6 +30,7 @@ class LoadKohyaConfig(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="KilnLoadKohyaConfig",
+            **search_words("KilnLoadKohyaConfig"),
             display_name="Load Kohya Config (Kiln)",
             category=sockets.CATEGORY,
             description="Reads a kohya_ss JSON or an sd-scripts TOML, and tells of each setting what became of it.",
@@ -67,7 +70,7 @@ class LoadKohyaConfig(io.ComfyNode):
         reading = _read(file, dataset_file)
         dataset, problems = load_subsets(reading.subsets, None, Progress(max(1, len(reading.subsets))))
         pictures = f"\n\n{dataset_report(dataset, problems)}" if reading.subsets else ""
-        return io.NodeOutput(reading.recipe, dataset, reading.report + pictures)
+        return output(reading.recipe, dataset, reading.report + pictures)
 
 
 class SaveKohyaConfig(io.ComfyNode):
@@ -77,6 +80,7 @@ class SaveKohyaConfig(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="KilnSaveKohyaConfig",
+            **search_words("KilnSaveKohyaConfig"),
             display_name="Save Kohya Config (Kiln)",
             category=sockets.CATEGORY,
             description="Writes a recipe, and the folders of a dataset, as TOML files for kohya's sd-scripts.",

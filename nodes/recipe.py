@@ -12,6 +12,7 @@ from ..trainer.presets import PRESETS, get_preset
 from ..trainer.recipe import Recipe, groups
 from . import sockets
 from .inputs import inputs_of, int_input, parsed
+from .search import search_words
 
 NO_PRESET = "none"
 # Which groups' details each node carries; their sockets on the main node have these names.
@@ -47,6 +48,7 @@ class MakeRecipe(io.ComfyNode):
         preset.extra_dict["presets"] = {name: _common(one.make()) for name, one in PRESETS.items()}
         return io.Schema(
             node_id="KilnRecipe",
+            **search_words("KilnRecipe"),
             display_name="Recipe (Kiln)",
             category=sockets.CATEGORY,
             description="How a LoRA is trained: amount, network, optimizer, sizes, captions, noise, loss.",
@@ -87,7 +89,8 @@ class NetworkDetails(_DetailsNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="KilnRecipeNetwork", display_name="Recipe: Network (Kiln)",
+            node_id="KilnRecipeNetwork", **search_words("KilnRecipeNetwork"),
+            display_name="Recipe: Network (Kiln)",
             description="Dropouts, DoRA, LyCORIS's options, layer filters, a LoRA to start from.", **_shared("network"),
         )  # fmt: skip
 
@@ -98,7 +101,8 @@ class OptimizerDetails(_DetailsNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="KilnRecipeOptimizer", display_name="Recipe: Optimizer (Kiln)",
+            node_id="KilnRecipeOptimizer", **search_words("KilnRecipeOptimizer"),
+            display_name="Recipe: Optimizer (Kiln)",
             description="Accumulation, weight decay, clipping, optimizer_args, LoRA+, EMA.", **_shared("optimizer"),
         )  # fmt: skip
 
@@ -109,7 +113,8 @@ class NoiseDetails(_DetailsNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="KilnRecipeNoise", display_name="Recipe: Noise and Loss (Kiln)",
+            node_id="KilnRecipeNoise", **search_words("KilnRecipeNoise"),
+            display_name="Recipe: Noise and Loss (Kiln)",
             description="Pyramid noise, input perturbation, noise levels, loss forms, masks.", **_shared("noise"),
         )  # fmt: skip
 
@@ -120,7 +125,8 @@ class CaptionDetails(_DetailsNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="KilnRecipeCaptions", display_name="Recipe: Captions (Kiln)",
+            node_id="KilnRecipeCaptions", **search_words("KilnRecipeCaptions"),
+            display_name="Recipe: Captions (Kiln)",
             description="A separator of kept tags, token length, cached variants.", **_shared("captions"),
         )  # fmt: skip
 
@@ -131,7 +137,8 @@ class BucketDetails(_DetailsNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="KilnRecipeBuckets", display_name="Recipe: Buckets and Augmentation (Kiln)",
+            node_id="KilnRecipeBuckets", **search_words("KilnRecipeBuckets"),
+            display_name="Recipe: Buckets and Augmentation (Kiln)",
             description="Bucket step, no upscale, flips, random crops, colour augmentation.", **_shared("buckets"),
         )  # fmt: skip
 
@@ -142,7 +149,8 @@ class BlockDetails(_DetailsNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="KilnRecipeBlocks", display_name="Recipe: Block Weights (Kiln)",
+            node_id="KilnRecipeBlocks", **search_words("KilnRecipeBlocks"),
+            display_name="Recipe: Block Weights (Kiln)",
             description="Learning-rate weights and ranks by block of a UNet, in kohya's order.", **_shared("blocks"),
         )  # fmt: skip
 
@@ -153,7 +161,8 @@ class SavingDetails(_DetailsNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="KilnRecipeSaving", display_name="Recipe: Saving, Validation, Samples (Kiln)",
+            node_id="KilnRecipeSaving", **search_words("KilnRecipeSaving"),
+            display_name="Recipe: Saving, Validation, Samples (Kiln)",
             description="How often a LoRA is saved, tested on held-out images, and painted.", **_shared("saving"),
         )  # fmt: skip
 

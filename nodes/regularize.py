@@ -19,7 +19,9 @@ from ..trainer.recipe import Recipe
 from . import sockets
 from .inputs import inputs_of, settings_from, values_of
 from .sampling import sampling_inputs, take_sampling
+from .search import search_words
 from .sheets import sheet_images
+from .showing import output
 from .tagging import check_tagger, tag_with, tagger_inputs
 
 
@@ -30,6 +32,7 @@ class RegularizationSet(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="KilnRegularizationSet",
+            **search_words("KilnRegularizationSet"),
             display_name="Regularization Set (Kiln)",
             category=sockets.CATEGORY,
             description="Paints pictures of the class from prompts with wildcards, rejects those that a tagger or you "
@@ -80,7 +83,7 @@ class RegularizationSet(io.ComfyNode):
             wildcards=Wildcards(wildcard_folders(), lists), tag=tag_with(tagger, tag_threshold, progress),
         )  # fmt: skip
         done = regularization_set(options, workshop, progress)
-        return io.NodeOutput(done.dataset, done.report, done.rejected, sheet_images(done.shown))
+        return output(done.dataset, done.report, done.rejected, sheet_images(done.shown))
 
 
 def _sizes(dataset: Dataset | None, recipe: Recipe | None, options: RegularizationOptions) -> list[tuple[int, int]]:

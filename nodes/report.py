@@ -15,6 +15,8 @@ from ..trainer.bucket_use import bucket_use
 from . import sockets
 from .inputs import inputs_of, int_input, settings_from
 from .pictures import to_image
+from .search import search_words
+from .showing import output
 from .sizes import bucket_inputs, buckets_from
 
 
@@ -25,6 +27,7 @@ class DatasetReport(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="KilnDatasetReport",
+            **search_words("KilnDatasetReport"),
             display_name="Dataset Report (Kiln)",
             category=sockets.CATEGORY,
             description="Shows a dataset: contact sheets with captions, tags by frequency, and the sizes that it will "
@@ -52,6 +55,4 @@ class DatasetReport(io.ComfyNode):
             dataset, bucket_use(dataset, buckets), options, batch=batch, most_tags=most_tags, fonts=font_files(),
             progress=Progress(len(dataset)),
         )  # fmt: skip
-        return io.NodeOutput(
-            to_image(*found.sheets), to_image(found.tags), to_image(found.buckets), found.report, dataset
-        )
+        return output(to_image(*found.sheets), to_image(found.tags), to_image(found.buckets), found.report, dataset)

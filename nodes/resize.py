@@ -13,6 +13,7 @@ from ..trainer.formats import cast, load_file, save_file
 from ..trainer.resize import ResizeOptions, resize
 from . import sockets
 from .inputs import inputs_of
+from .search import search_words
 
 
 class ResizeLoRA(io.ComfyNode):
@@ -22,6 +23,7 @@ class ResizeLoRA(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="KilnResizeLoRA",
+            **search_words("KilnResizeLoRA"),
             display_name="Resize LoRA (Kiln)",
             category=sockets.CATEGORY,
             description="Makes a LoRA file smaller: to a rank, or to what a share of each layer needs.",

@@ -18,6 +18,8 @@ from ..trainer.bucket_use import growth_to
 from . import sockets
 from .inputs import inputs_of, settings_from
 from .pictures import from_image, to_image
+from .search import search_words
+from .showing import output
 from .sizes import bucket_inputs, buckets_from
 
 
@@ -28,6 +30,7 @@ class SmallImages(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="KilnSmallImages",
+            **search_words("KilnSmallImages"),
             display_name="Small Images (Kiln)",
             category=sockets.CATEGORY,
             description="Hands out the pictures that training would enlarge, for an upscaler of your choice. Replace "
@@ -61,7 +64,7 @@ class SmallImages(io.ComfyNode):
             progress(done, len(found.pictures))
         # The host calls a node with no values at all for an empty list: a grey square stands in, and is not taken back.
         images = images or [to_image(Image.new("RGB", (64, 64), "grey"))]
-        return io.NodeOutput(images, list(found.factors) or [1.0], found.pictures, found.report)
+        return output(images, list(found.factors) or [1.0], found.pictures, found.report)
 
 
 class ReplaceImages(io.ComfyNode):
@@ -71,6 +74,7 @@ class ReplaceImages(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="KilnReplaceImages",
+            **search_words("KilnReplaceImages"),
             display_name="Replace Images (Kiln)",
             category=sockets.CATEGORY,
             description="Puts changed pictures into the places of their originals. Order, captions and repeats stay; "
@@ -104,6 +108,4 @@ class ReplaceImages(io.ComfyNode):
     ) -> io.NodeOutput:
         options = settings_from(ReplaceOptions, {name: value[0] for name, value in settings.items()})
         back = (picture for image in images for picture in from_image(image)) if len(small[0]) else ()
-        return io.NodeOutput(
-            *replace_pictures(dataset[0], small[0], back, options, cache_folder(), Progress(len(small[0])))
-        )
+        return output(*replace_pictures(dataset[0], small[0], back, options, cache_folder(), Progress(len(small[0]))))

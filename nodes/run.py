@@ -7,6 +7,7 @@ from comfy_api.latest import io
 from ..host.lora import run_root
 from ..trainer.runs import load_run, run_names, stamp
 from . import sockets
+from .search import search_words
 
 
 class LoadRun(io.ComfyNode):
@@ -16,6 +17,7 @@ class LoadRun(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="KilnLoadRun",
+            **search_words("KilnLoadRun"),
             display_name="Load Run (Kiln)",
             category=sockets.CATEGORY,
             description="Brings back any run below output/kiln, finished or not, without training.",

@@ -11,6 +11,7 @@ from ..trainer.values import Run
 from . import sockets
 from .inputs import inputs_of
 from .pictures import from_image
+from .search import search_words
 
 
 class SaveLoRA(io.ComfyNode):
@@ -20,6 +21,7 @@ class SaveLoRA(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="KilnSaveLoRA",
+            **search_words("KilnSaveLoRA"),
             display_name="Save LoRA (Kiln)",
             category=sockets.CATEGORY,
             description="Writes one epoch of a run into models/loras, with kohya's keys and metadata: the last, "

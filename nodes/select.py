@@ -19,6 +19,8 @@ from ..host.tokens import count_tokens
 from . import sockets
 from .inputs import inputs_of, settings_from
 from .pictures import to_image
+from .search import search_words
+from .showing import output, shown
 
 _PAIRS = SheetOptions(columns=4, rows=6, caption_lines=2)
 
@@ -30,6 +32,7 @@ class SelectImages(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="KilnSelectImages",
+            **search_words("KilnSelectImages"),
             display_name="Select Images (Kiln)",
             category=sockets.CATEGORY,
             description="Selects pictures by tags, groups, sizes and more, and by hand. Nothing is lost: what is not "
@@ -62,7 +65,8 @@ class SelectImages(io.ComfyNode):
     @classmethod
     def execute(cls, dataset: Dataset, **settings: Any) -> io.NodeOutput:
         found = select(dataset, settings_from(SelectOptions, settings), count_tokens)
-        return io.NodeOutput(found.selected, found.rest, found.report, "\n".join(f"+ {name}" for name in found.names))
+        names = "\n".join(f"+ {name}" for name in found.names)
+        return output(found.selected, found.rest, found.report, names, ui=shown("kiln_pick", {0: dataset}))
 
 
 class RemoveDuplicates(io.ComfyNode):
@@ -72,6 +76,7 @@ class RemoveDuplicates(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="KilnRemoveDuplicates",
+            **search_words("KilnRemoveDuplicates"),
             display_name="Remove Duplicates (Kiln)",
             category=sockets.CATEGORY,
             description="Finds pictures that look alike, also in other sizes and qualities, and keeps the largest with "
@@ -94,4 +99,4 @@ class RemoveDuplicates(io.ComfyNode):
         pages, _ = contact_pages(
             found.pairs.records, found.names, _PAIRS, Lettering(12, font_files()), Progress(len(found.pairs))
         )
-        return io.NodeOutput(found.dataset, found.removed, to_image(*pages), found.report)
+        return output(found.dataset, found.removed, to_image(*pages), found.report)

@@ -8,8 +8,9 @@ from comfy_api.latest import io
 
 from ..dataset.values import Dataset
 from ..host.blocking import blocked
+from ..host.live import SWEEP_EVENT, push
 from ..host.paths import cache_folder, font_files
-from ..host.progress import Progress
+from ..host.progress import Progress, executing_node
 from ..host.sweeping import SweepBases
 from ..sweep.options import NO_CELLS, SweepOptions
 from ..sweep.session import Axes, plan_of, sweep
@@ -19,6 +20,7 @@ from .inputs import inputs_of, int_input, settings_from
 from .judging import judge_inputs, judges_from, tagger_there
 from .pictures import to_image
 from .sampling import sampling_from, sampling_inputs
+from .search import search_words
 
 
 class EpochSweep(io.ComfyNode):
@@ -28,6 +30,7 @@ class EpochSweep(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="KilnEpochSweep",
+            **search_words("KilnEpochSweep"),
             display_name="Epoch Sweep (Kiln)",
             category=sockets.CATEGORY,
             description="Paints every prompt with every chosen epoch and strength, and without the LoRA; scores them "
@@ -89,6 +92,7 @@ class EpochSweep(io.ComfyNode):
         )  # fmt: skip
         cells = blocked() if options.cells == NO_CELLS else [to_image(picture) for picture in found.pictures()]
         choice = found.choice
+        push(SWEEP_EVENT, {"node": executing_node(), "run": run.folder.name, "sweep": found.page.stem})
         return io.NodeOutput(
             to_image(*found.sheets), cells, found.report, choice.epoch, choice.strength, choice.reason,
             to_image(found.plot), found.table, str(found.page),

@@ -16,10 +16,11 @@ from ..sweep.plot import loss_plot
 from ..trainer.formats import load_file
 from ..trainer.preflight import report_of
 from ..trainer.recipe import Recipe
-from ..trainer.runs import read_losses
+from ..trainer.runs import read_losses, times_gone_on
 from ..trainer.task import Task
 from . import sockets
 from .pictures import to_image
+from .search import search_words
 
 NEW_RUN, FORK = "new run", "fork the last run"
 
@@ -31,6 +32,7 @@ class TrainLoRA(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="KilnTrainLoRA",
+            **search_words("KilnTrainLoRA"),
             display_name="Train LoRA (Kiln)",
             category=sockets.CATEGORY,
             description="Trains a LoRA on the loaded model. A finished run is found again, an unfinished one goes on.",
@@ -66,6 +68,11 @@ class TrainLoRA(io.ComfyNode):
         )
 
     @classmethod
+    def fingerprint_inputs(cls, name: str = "", **_: Any) -> int:
+        """A run that was stopped and kept is gone on with by the same graph, which the host would not run again."""
+        return times_gone_on(run_root(), name)
+
+    @classmethod
     def execute(
         cls, model: Any, clip: Any, vae: Any, dataset: Dataset, recipe: Recipe, name: str, preflight_only: bool,
         when_changed: str, start: Any = None,
@@ -75,10 +82,11 @@ class TrainLoRA(io.ComfyNode):
             model=HostModel(model, clip, vae), mark=training_mark(model, clip, vae), dataset=dataset, recipe=recipe,
             root=run_root(), name=name, start=load_file(lora_file(from_file))[0] if from_file else start,
         )  # fmt: skip
-        if preflight_only:
-            found = task.look_ahead(NodeReporter())
-            return io.NodeOutput(*[blocked()] * 6, found.text(), ui={"text": [found.text()]})
-        run = task.run(NodeReporter(), fork=when_changed == FORK)
+        with NodeReporter(name) as reporter:
+            if preflight_only:
+                found = task.look_ahead(reporter)
+                return io.NodeOutput(*[blocked()] * 6, found.text(), ui={"text": [found.text()]})
+            run = task.run(reporter, fork=when_changed == FORK)
         tensors, _ = load_file(run.checkpoint(0).file)
         losses = read_losses(run.folder)
         trained = with_lora(model, clip, tensors, 1.0)

@@ -21,6 +21,8 @@ from ..host.progress import Progress
 from . import sockets
 from .inputs import inputs_of, only, settings_from
 from .pictures import from_mask, to_image
+from .search import search_words
+from .showing import output
 
 _MODELS_TIP = "Detectors and a background model (Figure Models): used in place of, or with, the figure's outline."
 _MASKS_TIP = (
@@ -36,6 +38,7 @@ class PickFigureModels(io.ComfyNode):
         folders = detector_folders()
         return io.Schema(
             node_id="KilnFigureModels",
+            **search_words("KilnFigureModels"),
             display_name="Figure Models (Kiln)",
             category=sockets.CATEGORY,
             description="Detectors of persons, half bodies, heads, faces, eyes, and a model that cuts out backgrounds, "
@@ -82,6 +85,7 @@ class SplitFigures(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="KilnSplitFigures",
+            **search_words("KilnSplitFigures"),
             display_name="Split Figures (Kiln)",
             category=sockets.CATEGORY,
             description="Makes one picture of each figure of a turnaround sheet or a group, tagged from side and from "
@@ -102,7 +106,7 @@ class SplitFigures(io.ComfyNode):
     @classmethod
     def execute(cls, **inputs: list[Any]) -> io.NodeOutput:
         result, report, done = _cut(split_figures, SplitOptions, **inputs)
-        return io.NodeOutput(result, report, to_image(*split_sheets(done)))
+        return output(result, report, to_image(*split_sheets(done)))
 
 
 class CropViews(io.ComfyNode):
@@ -112,6 +116,7 @@ class CropViews(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="KilnCropViews",
+            **search_words("KilnCropViews"),
             display_name="Crop Views (Kiln)",
             category=sockets.CATEGORY,
             description="Adds views of each figure (upper body, portrait, face, ...) with their camera tags. "
@@ -136,7 +141,7 @@ class CropViews(io.ComfyNode):
     @classmethod
     def execute(cls, **inputs: list[Any]) -> io.NodeOutput:
         result, report, done = _cut(crop_views, ViewOptions, **inputs)
-        return io.NodeOutput(result, report, to_image(*crop_sheets(done)))
+        return output(result, report, to_image(*crop_sheets(done)))
 
 
 def _help_inputs() -> list[io.Input]:

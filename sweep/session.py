@@ -23,12 +23,12 @@ from .grid import Open, labelled_grid
 from .judging import Judges, Verdict, judge, subject_of
 from .marks import Subject
 from .options import SweepOptions
-from .page import write_page
+from .page import about_cell, write_page
 from .plot import trade_plot
 from .render import Painter, Plan, render
 from .report import report, table, worst_traits
 from .store import CellStore
-from .values import Cell, Grid, base_label
+from .values import Cell, Column, Grid, base_label
 
 Progress = Callable[[int, int], None]
 
@@ -108,7 +108,8 @@ def sweep(
     settings = {**bases.settings(), **asdict(options)}
     file = run.folder / f"sweep-{_mark(plan, settings)}.html"
     write_page(file, run, grid, verdict, choice, words, plot, settings)
-    write_text(file.with_suffix(".json"), json.dumps(_plain(grid, verdict, choice), indent=2, ensure_ascii=False))
+    plain = _plain(run, grid, verdict, choice, words)
+    write_text(file.with_suffix(".json"), json.dumps(plain, indent=2, ensure_ascii=False))
     return Outcome(
         grid=grid,
         sheets=tuple(_sheet(grid, base, options.grid_cell, fonts) for base in grid.bases),
@@ -154,17 +155,40 @@ def _mark(plan: Plan, settings: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
 
 
-def _plain(grid: Grid, verdict: Verdict, choice: Choice) -> dict[str, Any]:
-    """Scores and choice as JSON holds them."""
+def _plain(run: Run, grid: Grid, verdict: Verdict, choice: Choice, words: str) -> dict[str, Any]:
+    """Scores, choice and cells as JSON holds them: `cells` by base model, row and column."""
     return {
+        "run": run.folder.name,
+        "name": run.name,
         "best_epoch": choice.epoch,
         "best_strength": choice.strength,
         "reason": choice.reason,
         "bases": list(grid.bases),
         "prompts": [asdict(row) for row in grid.rows],
         "columns": [
-            {**asdict(column), **asdict(one), "front": column in choice.front, "best": column == choice.column}
+            {
+                **asdict(column),
+                **asdict(one),
+                "label": column.label,
+                "front": column in choice.front,
+                "best": column == choice.column,
+            }
             for column, one in verdict.marks.items()
         ],
+        "cells": [
+            [
+                [_plain_cell(grid, base, column, number, verdict) for column in grid.columns]
+                for number in range(len(grid.rows))
+            ]
+            for base in grid.bases
+        ],
+        "report": words,
         "notes": list(verdict.notes),
     }
+
+
+def _plain_cell(grid: Grid, base: str, column: Column, number: int, verdict: Verdict) -> dict[str, Any]:
+    row = grid.rows[number]
+    cell = grid.cells[base, column, row]
+    about = about_cell(base, column, row, cell, verdict, number)
+    return {"key": cell.file.stem, "size": cell.size, "spoiled": bool(verdict.flawed.get(cell)), "about": about}

@@ -23,13 +23,13 @@ from .latents import LatentStore, centred, is_fixed
 from .network import Placed, make_adapters
 from .optim import NEEDS_CUDA, make_optimizer, switch
 from .plan import Plan, make_plan
-from .ports import Layer, Model, Reporter
+from .ports import Asked, Layer, Model, Reporter
 from .preflight import Preflight, check, look_ahead, stop_of_text
 from .prior import Prior
 from .recipe import Recipe
 from .runs import RunFolder
 from .schedules import make_schedule
-from .session import Session
+from .session import Session, tell
 from .state import Average, load_state, restore
 from .step import FIRST_SCALE, backward, losses, make_update, seeded
 from .streams import stream
@@ -50,7 +50,8 @@ def train(
     """Train `recipe` on `dataset` and save into `folder`; go on where an earlier try at the same run stopped.
 
     `latents` is the folder of encoded pictures that all runs share; `start` holds a LoRA to go on from. The model is
-    left as it was, also when this raises: `NothingToTrain`, `NotFinite`, or what `reporter` raises to stop. Two runs
+    left as it was, also when this raises: `NothingToTrain`, `NotFinite`, or what `reporter` raises to stop. A run that
+    the user stops and keeps is saved at that step, and returned although it is not finished. Two runs
     of the same recipe on a CPU save the same tensors, however often they were stopped and started again.
     """
     with contextlib.closing(folder), _opened(model, dataset, recipe, folder, reporter, latents, start) as session:
@@ -61,14 +62,19 @@ def train(
         _encode_captions(session)
         found.save(folder.folder)
         switch(session.optimizer, "train")
+        reporter.begun(folder.folder, session.step, session.plan.steps)
         with _keeping_work(session):
             if session.step:
                 # Stopped between a step and what follows it, perhaps.
-                write(session, session.step)
+                write(session, session.step, Asked())
             with contextlib.closing(session.batches.updates(session.step + 1)) as updates:
                 for update in updates:
                     make_update(session, update)
-                    write(session, update.step)
+                    asked = reporter.asked()
+                    write(session, update.step, asked)
+                    if asked.stop and update.step < session.plan.steps:
+                        tell(session, f"Stopped and kept after step {update.step} of {session.plan.steps}.")
+                        return folder.stop(update.step)
     return folder.finish()
 
 
@@ -235,10 +241,15 @@ def _begin(session: Session) -> None:
         session.step, counts = state["step"], state["counts"]
         session.skipped, session.bad_steps = counts["skipped"], counts["bad_steps"]
         session.scale, session.good_steps = counts["scale"], counts["good_steps"]
-        session.reporter.note(f"Going on after step {session.step} of {plan.steps}.")
+        words = f"Going on after step {session.step} of {plan.steps}."
     elif folder.has_state():
-        session.reporter.note(f"What {folder.folder} holds of an unfinished run cannot be read; beginning again.")
+        words = f"What {folder.folder} holds of an unfinished run cannot be read; beginning again."
+    else:
+        words = ""
+    # It also drops what a later step told.
     folder.start(session.recipe, session.step)
+    if words:
+        tell(session, words)
     session.metadata["ss_training_started_at"] = folder.started_at
     session.state_saved = time.monotonic()
 

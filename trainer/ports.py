@@ -141,8 +141,24 @@ class StepReport:
     """Of the last steps, on average."""
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the user wants of a running training, beside that it goes on."""
+
+    stop: bool = False
+    """End after this update and keep what is there, as if the run had been meant to be that short."""
+    sample: bool = False
+    """Paint the sample pictures after this update."""
+
+
 class Reporter(Protocol):
-    """Hears of progress and may stop the run by raising."""
+    """Hears of progress, says what the user asks for, and may stop the run by raising."""
+
+    def begun(self, folder: Path, step: int, steps: int) -> None:
+        """All is prepared; the run in `folder` goes on after `step` of `steps`."""
+
+    def asked(self) -> Asked:
+        """What was asked for since the last time; called after every update."""
 
     def stage(self, words: str, done: int, total: int) -> None:
         """Preparation, such as encoding images."""

@@ -31,6 +31,8 @@ START_FILE = "start.safetensors"
 """In a run's folder: the LoRA that a fork went on from."""
 RESERVED = ("cache", "datasets", "kohya", "latents")
 """Folders beside the runs' that are no run's."""
+NOTES = "notes.jsonl"
+"""In a run's folder: what the user was told while it went on."""
 LOGS = ("metrics", "validation")
 """In a run's folder: the names of its `.jsonl` files."""
 
@@ -66,6 +68,7 @@ class RunFolder:
             "trait_shares": shares,
             "origin": origin,
             "started_at": str(time.time()),
+            "went_on": 0,
             "checkpoints": [],
         }
 
@@ -86,8 +89,9 @@ class RunFolder:
         """Make the folder ready to go on after `step`: what a later step wrote is dropped, and with 0 everything."""
         self.close()
         self.folder.mkdir(parents=True, exist_ok=True)
+        before = read_about(self.folder)
+        self.about["went_on"] = before.get("went_on", 0)
         if step:
-            before = read_about(self.folder)
             self.about["started_at"], self.about["origin"] = before["started_at"], before["origin"]
             self.about["checkpoints"] = [row for row in before["checkpoints"] if row["step"] <= step]
         else:
@@ -99,6 +103,7 @@ class RunFolder:
             if file.name not in kept and file.name != START_FILE:
                 file.unlink()
         rows = [(kind, row) for kind in LOGS for row in _keep_lines(self.folder / f"{kind}.jsonl", step)]
+        _keep_lines(self.folder / NOTES, step)
         for file in self.folder.glob("samples/step????????-*.png"):
             if file.name[4:12] > f"{step:08d}":
                 file.unlink()
@@ -114,6 +119,12 @@ class RunFolder:
     def log_validation(self, **values: Any) -> None:
         """Append one line to `validation.jsonl`."""
         self._append("validation", values)
+
+    def log_note(self, *, step: int, words: str) -> None:
+        """Append one line to `notes.jsonl`: what the user was told."""
+        notes = Log(self.folder / NOTES)
+        notes.add((json.dumps({"step": step, "words": words}, ensure_ascii=False) + "\n").encode())
+        notes.close()
 
     def checkpoint_file(self, epoch: int, step: int | None) -> Path:
         """The file of a whole epoch, or of a step inside one."""
@@ -152,6 +163,13 @@ class RunFolder:
     def sample_file(self, step: int, number: int) -> Path:
         """Where the picture of a prompt that was painted at this step is."""
         return self.folder / "samples" / f"step{step:08d}-{number:02d}.png"
+
+    def stop(self, step: int) -> Run:
+        """Mark the run as ended by the user after this step and return it; what it can go on from stays."""
+        self.close()
+        self.about["stopped_at"] = step
+        self._write()
+        return load_run(self.folder)
 
     def finish(self) -> Run:
         """Mark the run as whole and return it."""
@@ -247,7 +265,33 @@ def is_finished(folder: Path) -> bool:
 
 def is_stranded(folder: Path) -> bool:
     """Whether an unfinished run lies there whose LoRAs beginning anew would delete: its state is gone or broken."""
-    return not read_about(folder).get("finished") and _has_files(folder) and not has_state(folder)
+    ended = read_about(folder).get("finished") or is_kept(folder)
+    return not ended and _has_files(folder) and not has_state(folder)
+
+
+def is_kept(folder: Path) -> bool:
+    """Whether a run lies there that the user has stopped and kept, with any of its LoRAs."""
+    return bool(read_about(folder).get("stopped_at")) and _has_files(folder)
+
+
+def go_on(folder: Path) -> None:
+    """Let a run that was stopped and kept go on when it is asked for again. Raises `KilnError` when it cannot."""
+    about = read_about(folder)
+    if not about.get("stopped_at"):
+        raise KilnError(f"The run in {folder} was not stopped and kept; queue its graph to go on with it.")
+    if not has_state(folder):
+        raise KilnError(
+            f"{folder} holds no {STATE_FILE} that can be read, so the run cannot go on; give the node another name to "
+            "train from the beginning."
+        )
+    del about["stopped_at"]
+    _write_json(folder / "run.json", {**about, "went_on": about.get("went_on", 0) + 1})
+
+
+def times_gone_on(root: Path, name: str) -> int:
+    """How often `go_on` was asked for, of all runs of that name: a graph with another number has to run again."""
+    counts = itertools.takewhile(lambda folder: folder.is_dir(), _folders(root, name))
+    return sum(read_about(folder).get("went_on", 0) for folder in counts)
 
 
 def _has_files(folder: Path) -> bool:

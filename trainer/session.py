@@ -57,3 +57,9 @@ class Session:
     # False while an update is under way, when the weights and the optimizer's state may not belong together.
     whole: bool = True
     state_saved: float = 0.0
+
+
+def tell(session: Session, words: str) -> None:
+    """Something that the user should read, now and when the run is looked at later."""
+    session.reporter.note(words)
+    session.folder.log_note(step=session.step, words=words)

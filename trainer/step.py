@@ -17,7 +17,7 @@ from .errors import NotFinite
 from .noise import sigma_at
 from .optim import rates
 from .ports import StepReport
-from .session import Session
+from .session import Session, tell
 from .streams import derived
 
 # A single overflow is skipped; a run of them means that the recipe diverged.
@@ -161,9 +161,10 @@ def _report(session: Session, update: Update, loss: float, norm: float, used: di
     session.seconds = seconds if not session.seconds else 0.9 * session.seconds + 0.1 * seconds
     if math.isfinite(loss):
         if loss > EXPLODING * session.smooth_loss:
-            session.reporter.note(
+            tell(
+                session,
                 f"The loss of step {update.step} is {loss:.3g}, {EXPLODING:g} times what it was before "
-                f"({session.smooth_loss:.3g}); if it stays so, lower the learning rates."
+                f"({session.smooth_loss:.3g}); if it stays so, lower the learning rates.",
             )
         before = session.smooth_loss if math.isfinite(session.smooth_loss) else loss
         session.smooth_loss = 0.98 * before + 0.02 * loss

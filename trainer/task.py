@@ -22,6 +22,7 @@ from .runs import (
     find_folder,
     fingerprint,
     is_finished,
+    is_kept,
     is_stranded,
     latest,
     load_run,
@@ -58,6 +59,8 @@ class Task:
         folder = find_folder(self.root, self.name, mark, forked=fork)
         if is_finished(folder):
             return _whole(folder, reporter)
+        if is_kept(folder):
+            return _kept(folder, reporter)
         start, origin = self.start, str(read_about(folder).get("origin", ""))
         before = latest(self.root, self.name)
         if origin:
@@ -101,3 +104,10 @@ def _whole(folder: Path, reporter: Reporter) -> Run:
             "anew, delete them all, or give the run another name."
         )
     return run
+
+
+def _kept(folder: Path, reporter: Reporter) -> Run:
+    """What the user has stopped and kept counts as done until they want it to go on."""
+    at = read_about(folder)["stopped_at"]
+    reporter.note(f"{folder.name} was stopped and kept after step {at}; press go on in the node to train the rest.")
+    return load_run(folder)

@@ -8,11 +8,13 @@ from collections.abc import Iterator
 
 import torch
 
+from .captions import written
 from .conditioning import Conditioner
 from .errors import KilnError
 from .formats import save_file
 from .optim import switch
 from .plan import Plan
+from .ports import Asked
 from .session import Session
 from .spans import parse_span
 from .state import save_state
@@ -23,15 +25,17 @@ from .values import Checkpoint
 STATE_EVERY_SECONDS = 300.0
 
 
-def write(session: Session, step: int) -> None:
-    """Saving, validation and samples, where their turn has come and an earlier try has not done them."""
+def write(session: Session, step: int, asked: Asked) -> None:
+    """Saving, validation and samples, where they are asked for, or their turn has come and an earlier try has not done
+    them. A run that is to stop saves what it goes on from, whatever was saved before."""
     saving, plan, folder = session.recipe.saving, session.plan, session.folder
     last = step == plan.steps
-    saves = (last or _due(saving.save_every, step, plan)) and not folder.has_checkpoint(step)
+    saves = (last or asked.stop or _due(saving.save_every, step, plan)) and not folder.has_checkpoint(step)
     validates = bool(plan.held_out) and (last or _due(saving.validate_every, step, plan))
     validates = validates and not folder.has_validation(step)
     paints = bool(saving.sample_prompts) and (last or _due(saving.sample_every, step, plan))
-    if saves or time.monotonic() - session.state_saved > STATE_EVERY_SECONDS:
+    paints = paints or asked.sample
+    if saves or asked.stop or time.monotonic() - session.state_saved > STATE_EVERY_SECONDS:
         try:
             save_progress(session)
         except KilnError:
@@ -118,7 +122,7 @@ def save_progress(session: Session) -> None:
 def _paint(session: Session) -> None:
     saving, files = session.recipe.saving, []
     side = session.recipe.buckets.resolution
-    for number, prompt in enumerate(saving.sample_prompts):
+    for number, prompt in enumerate(saving.sample_prompts or [_plain_prompt(session)]):
         files.append(session.folder.sample_file(session.step, number))
         if files[-1].is_file():
             continue
@@ -134,6 +138,11 @@ def _paint(session: Session) -> None:
         )
         session.folder.keep_sample(picture, session.step, number)
     session.reporter.painted(session.step, files)
+
+
+def _plain_prompt(session: Session) -> str:
+    """What is painted on demand by a recipe without prompts: the trigger, else the first caption."""
+    return str(session.folder.about["trigger"]) or written(session.plan.records[0], session.recipe.captions)
 
 
 def _due(span: str, step: int, plan: Plan) -> bool:

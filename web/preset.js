@@ -2,22 +2,25 @@
 import { app } from "../../scripts/app.js"
 
 const NODE = "KilnRecipe"
+/** @type {Record<string, Record<string, any>>} */
 let presets = {}
 
 app.registerExtension({
   name: "kiln.preset",
 
   beforeRegisterNodeDef(_nodeType, nodeData) {
-    if (nodeData.name === NODE) presets = nodeData.input.required.preset[1].presets
+    if (nodeData.name === NODE) presets = nodeData.input.required?.preset?.[1]?.presets ?? {}
   },
 
   nodeCreated(node) {
     if (node.comfyClass !== NODE) return
-    const chooser = node.widgets.find((widget) => widget.name === "preset")
+    const widgets = node.widgets ?? []
+    const chooser = widgets.find((widget) => widget.name === "preset")
+    if (!chooser) return
     const before = chooser.callback
     chooser.callback = function (name, ...rest) {
       const settings = presets[name] ?? {}
-      for (const widget of node.widgets) {
+      for (const widget of widgets) {
         if (widget !== chooser && widget.name in settings) widget.value = settings[widget.name]
       }
       node.setDirtyCanvas(true, true)

@@ -1,43 +1,95 @@
-"""The real page in a headless Chromium, on the tests' own server."""
+"""The real page in a headless Chromium, on the tests' own servers.
+
+`page` is ComfyUI's own frontend with the classic canvas. A test that takes `any_page` runs in every look: own and
+newest frontend, classic canvas and Nodes 2.0. After each test the pages' consoles must hold no error of ours.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from demo.base import own_frontend
+from demo.browser import FLAGS, LOOKS, WINDOW, Complaints, Look, open_page, set_look
+
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Browser, Page
 
     from demo.hosting import Host
 
-FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-)  # fmt: skip
-READY = "() => window.app?.graph && window.LiteGraph?.registered_node_types?.KilnTrainLoRA"
-# A first visit opens the list of templates over everything; the rest only covers the canvas.
-SETTINGS = {"Comfy.TutorialCompleted": True, "Comfy.Minimap.Visible": False, "Comfy.Graph.CanvasInfo": False}
+OWN_CLASSIC = LOOKS[0]
+FAILED = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Keep whether a test failed, for the picture that is then taken."""
+    report = yield
+    item.stash[FAILED] = item.stash.get(FAILED, False) or report.failed
+    return report
 
 
 @pytest.fixture(scope="session")
-def page(chromium: str, host: Host, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    """ComfyUI's page, loaded, with the pack's nodes registered."""
+def browser(chromium: str) -> Iterator[Browser]:
+    """One Chromium for all pages."""
     playwright = pytest.importorskip("playwright.sync_api")
-    profile = tmp_path_factory.mktemp("chromium")
     with playwright.sync_playwright() as play:
-        context = play.chromium.launch_persistent_context(
-            profile, executable_path=chromium, args=list(FLAGS), viewport={"width": 1900, "height": 1080}
-        )
-        page = context.pages[0]
-        page.request.post(f"{host.url}/settings", data=SETTINGS)
-        page.goto(host.url)
-        page.wait_for_function(READY, timeout=60_000)
-        yield page
-        context.close()
+        running = play.chromium.launch(executable_path=chromium, args=list(FLAGS))
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="session")
+def complaints() -> Complaints:
+    """What the pages complain of. A test that provokes an error of ours ends with `complaints.clear()`."""
+    return Complaints()
+
+
+@pytest.fixture(scope="session")
+def newest_host(comfy: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    """The same ComfyUI with the newest frontend; skips where it has not been fetched."""
+    from demo.hosting import Host
+
+    frontend = own_frontend()
+    if not (frontend / "index.html").is_file():
+        pytest.skip(f"no newest frontend in {frontend}: python dev.py test browser fetches it")
+    with Host(tmp_path_factory.mktemp("newest"), extra=["--front-end-root", str(frontend)]) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def page(browser: Browser, complaints: Complaints, host: Host) -> Iterator[Page]:
+    """ComfyUI's own frontend, classic canvas, with the pack's nodes registered."""
+    page = open_page(browser, complaints, host.url, OWN_CLASSIC)
+    yield page
+    page.context.close()
+
+
+@pytest.fixture(scope="session", params=LOOKS, ids=lambda look: look.name)
+def look(request: pytest.FixtureRequest) -> Look:
+    """Which frontend and renderer `any_page` is seen with."""
+    chosen: Look = request.param
+    return chosen
+
+
+@pytest.fixture(scope="session")
+def any_host(request: pytest.FixtureRequest, look: Look) -> Host:
+    """The server of `any_page`."""
+    server: Host = request.getfixturevalue("host" if look.frontend == "own" else "newest_host")
+    return server
+
+
+@pytest.fixture(scope="session")
+def any_page(browser: Browser, complaints: Complaints, any_host: Host, look: Look) -> Iterator[Page]:
+    """The page in one look after the other. pytest runs all tests of one look together, so each is loaded once."""
+    page = open_page(browser, complaints, any_host.url, look)
+    yield page
+    page.context.close()
 
 
 @pytest.fixture
@@ -46,3 +98,28 @@ def screenshots(tmp_path: Path) -> Path:
     folder = Path(os.environ.get("KILN_SCREENSHOTS") or tmp_path)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _guard(request: pytest.FixtureRequest, complaints: Complaints, screenshots: Path) -> Iterator[None]:
+    """Fail a test that leaves an error of ours in a page's console; keep a picture of every page of a failed test."""
+    yield
+    said = complaints.ours()
+    complaints.clear()
+    if said or request.node.stash.get(FAILED, False):
+        name = re.sub(r"\W+", "-", request.node.name).strip("-")
+        for number, shown in enumerate(complaints.pages):
+            shown.screenshot(path=screenshots / f"failed-{name}-{number}.png")
+    assert not said, "The page complained of something of ours:\n" + "\n".join(said)
+
+
+@pytest.fixture(autouse=True)
+def _renderer(request: pytest.FixtureRequest, _guard: None) -> None:
+    """Set the page's window, and on the server, which both renderers share, the look for when the page loads again."""
+    for page, host in (("page", "host"), ("any_page", "any_host")):
+        if page in request.fixturenames:
+            look = request.getfixturevalue("look") if page == "any_page" else OWN_CLASSIC
+            shown: Page = request.getfixturevalue(page)
+            set_look(shown, request.getfixturevalue(host).url, look)
+            if shown.viewport_size != WINDOW:
+                shown.set_viewport_size(WINDOW)

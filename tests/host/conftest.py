@@ -6,12 +6,14 @@ import importlib
 import re
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
 from demo.base import prepare_base
+from demo.graphs import default_node
 from demo.world.characters import characters
 from demo.world.draw import draw
 
@@ -136,22 +138,7 @@ def view() -> Callable[[int, int], Any]:
 @pytest.fixture(scope="session")
 def node(host: Host) -> Callable[..., dict[str, Any]]:
     """One node of a workflow in API form; inputs that are not given take the defaults that the page would show."""
-    info = host.object_info()
-
-    def make(class_type: str, **inputs: Any) -> dict[str, Any]:
-        asked = info[class_type]["input"]
-        values = {}
-        for name, (kind, *about) in {**asked.get("required", {}), **asked.get("optional", {})}.items():
-            options = about[0] if about else {}
-            if isinstance(kind, list):
-                values[name] = options.get("default", kind[0] if kind else "")
-            elif kind == "COMBO":
-                values[name] = options.get("default", next(iter(options["options"]), ""))
-            elif "default" in options:
-                values[name] = options["default"]
-        return {"class_type": class_type, "inputs": {**values, **inputs}}
-
-    return make
+    return partial(default_node, host.object_info())
 
 
 @pytest.fixture

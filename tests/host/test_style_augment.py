@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import importlib
 import io
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from demo.hosting import Host, HostInterrupted, Message
-from demo.workflow import to_api
 
 TAGGER = "kiln-world-tagger"
 CONTROLNET = "kiln-world-canny.safetensors"
@@ -213,22 +210,3 @@ def test_a_regularisation_set_is_filtered_and_tagged(host: Host, node: Node, pic
     report = host.run(graph, timeout=300)["outputs"]["report"]["text"][0]
     assert "1 painted now, 3 found" in report
     assert "2: you rejected it" in report
-
-
-def test_the_example_runs(host: Host, root: Path, draw_pictures: Callable[[Path], Path]) -> None:
-    """Two checkpoints, one node each, merged with a regularisation set."""
-    draw_pictures(host.base / "input" / "mirelva")
-    saved = json.loads((root / "example_workflows" / "style_augment.json").read_text(encoding="utf-8"))
-    prompt = to_api(saved, host.object_info())
-    kinds = [each["class_type"] for each in prompt.values()]
-    assert kinds.count("CheckpointLoaderSimple") == kinds.count("KilnControlNetStyleAugment") == 2
-    for each in prompt.values():
-        if each["class_type"] in ("KilnControlNetStyleAugment", "KilnRegularizationSet"):
-            each["inputs"].update(steps=2, resolution=64)
-    outputs = host.run(prompt, timeout=300)["outputs"]
-    texts = [output["text"][0] for output in outputs.values() if "text" in output]
-    assert sum("painted now" in text for text in texts) == 2
-    assert sum("images" in output for output in outputs.values()) == 4
-    for picture in (image for output in outputs.values() for image in output.get("images", ())):
-        with Image.open(io.BytesIO(host.view(picture))) as page:
-            assert page.width > 100

@@ -13,7 +13,7 @@ import pytest
 
 # What the examples use of ComfyUI itself. Types of other packs do not belong in an example.
 CORE = {
-    "CheckpointLoaderSimple", "ControlNetLoader", "KSampler", "LoadImage", "LoraLoader", "LossGraphNode",
+    "CheckpointLoaderSimple", "ControlNetLoader", "ImageScaleBy", "KSampler", "LoadImage", "LoraLoader", "LossGraphNode",
     "MarkdownNote", "Note", "PreviewAny", "PreviewImage", "SaveImage", "VAEDecode",
 }  # fmt: skip
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")

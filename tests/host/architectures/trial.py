@@ -29,6 +29,7 @@ from lora_kiln.trainer import objective
 from lora_kiln.trainer.formats import load_file
 from lora_kiln.trainer.groups import Amount, Buckets, Network, Noise, Optimizer, Saving
 from lora_kiln.trainer.loop import train
+from lora_kiln.trainer.ports import Asked
 from lora_kiln.trainer.recipe import Recipe
 from lora_kiln.trainer.runs import RunFolder, read_losses
 
@@ -106,6 +107,13 @@ class Still(HostModel):
 
 class Silent:
     """A reporter that nobody listens to."""
+
+    def begun(self, folder: Path, step: int, steps: int) -> None:
+        """The first update is near."""
+
+    def asked(self) -> Asked:
+        """Nobody asks for anything."""
+        return Asked()
 
     def stage(self, words: str, done: int, total: int) -> None:
         """Nothing."""

@@ -14,8 +14,9 @@ import pytest
 from PIL import Image
 
 from lora_kiln.dataset.augment import Augmented, augment
-from lora_kiln.dataset.choice import ChoiceOptions
+from lora_kiln.dataset.choice import ChoiceOptions, HandOptions
 from lora_kiln.dataset.errors import DatasetError
+from lora_kiln.dataset.keys import record_keys
 from lora_kiln.dataset.style_captions import DIFFERING, CaptionOptions
 from lora_kiln.dataset.styles import LOWER, HoldOptions, Plan, Studio, StyleOptions
 from lora_kiln.dataset.values import Box, Dataset, Record
@@ -119,6 +120,27 @@ def test_variants_are_captioned_with_the_trigger_first_and_the_style_next(run: C
     assert (first.size, first.crop, first.repeats) == ((100, 50), None, 1)
     with Image.open(first.image) as image:
         assert image.size == first.size
+
+
+def test_a_hand_is_stronger_than_scores_and_paints_nothing(run: Callable[..., Augmented]) -> None:
+    choice = {"choice": ChoiceOptions(keep_best=1)}
+    first = run(Brush(), **choice)
+    keys = record_keys(Dataset(records=tuple(record for record, _ in first.shown)))
+    kept = next(key for key, each in zip(keys, first.judged, strict=True) if each and not each.why)
+    gone = next(key for key, each in zip(keys, first.judged, strict=True) if each and each.why)
+    brush = Brush()
+    hand = HandOptions(by_hand=f"- {kept}\n+ {gone}\n- nobody.png")
+    second = run(brush, hand=hand, **choice)
+    assert brush.asked == []
+    whys = dict(zip(keys, second.judged, strict=True))
+    assert whys[kept].why == "you rejected it by hand"  # type: ignore[union-attr]
+    assert (whys[gone].why, bool(whys[gone].fault)) == ("", True)  # type: ignore[union-attr]
+    assert len(second.dataset) == len(first.dataset)
+    assert {r.image for r in second.dataset} != {r.image for r in first.dataset}
+    assert "kept by hand, although its score" in second.report
+    assert "Named by hand and not among the variants (1):\n  nobody.png" in second.report
+    # What is judged stands beside what is shown.
+    assert [each is None for each in second.judged] == [said == "the source" for _, said in second.shown]
 
 
 def test_a_second_run_paints_nothing(run: Callable[..., Augmented]) -> None:

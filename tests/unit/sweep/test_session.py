@@ -23,6 +23,8 @@ from lora_kiln.sweep.likeness import cosine
 from lora_kiln.sweep.options import SweepOptions
 from lora_kiln.sweep.session import Axes, Outcome, plan_of, sweep
 from lora_kiln.sweep.values import Painting, Places
+from lora_kiln.sweep.watch import cell_file, read_sweep
+from lora_kiln.trainer.errors import KilnError
 from lora_kiln.trainer.formats import save_file
 from lora_kiln.trainer.values import Checkpoint, Run
 
@@ -133,6 +135,26 @@ def test_the_epoch_that_knows_her_and_still_obeys_is_chosen(run: Run, tmp_path: 
     assert "first lora_a" in found.report
     kept = json.loads(found.page.with_suffix(".json").read_text(encoding="utf-8"))
     assert (kept["best_epoch"], kept["columns"][3]["bleed"]) == (2, 1.0)
+    assert [column["label"] for column in kept["columns"]] == [column.label for column in found.grid.columns]
+
+
+def test_a_sweep_can_be_looked_at_later(run: Run, tmp_path: Path) -> None:
+    found = swept(run, tmp_path, Bases(), judges(tmp_path, ColorTagger()), base_models=("other",))
+    name, cache = found.page.stem, tmp_path / "cache"
+    kept = read_sweep(run.folder, name)
+    assert [len(part) for part in (kept["cells"], kept["cells"][0], kept["cells"][0][0])] == [2, 2, 4]
+    grid, row = found.grid, kept["cells"][1][1][2]
+    one = grid.cells[grid.bases[1], grid.columns[2], grid.rows[1]]
+    assert (row["key"], tuple(row["size"]), row["about"]["column"]) == (one.file.stem, one.size, "epoch 2  x1")
+    assert cell_file(run.folder, name, row["key"], one.file.parent.parent) == one.file
+    one.file.unlink()
+    with pytest.raises(KilnError, match="was deleted"):
+        cell_file(run.folder, name, row["key"], one.file.parent.parent)
+    with pytest.raises(KilnError, match="has no such cell"):
+        cell_file(run.folder, name, "ab" * 32, cache)
+    for other in ("run", "../run", "sweep-", f"{name}.json", "sweep-ffff", ""):
+        with pytest.raises(KilnError, match="holds no sweep"):
+            read_sweep(run.folder, other)
 
 
 def test_a_second_sweep_paints_and_tags_nothing(run: Run, tmp_path: Path) -> None:

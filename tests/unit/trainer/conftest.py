@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from lora_kiln.dataset.values import Dataset, Record
 from lora_kiln.trainer import loop
 from lora_kiln.trainer.formats import load_file
 from lora_kiln.trainer.groups import Amount, Buckets, Captions, Network, Optimizer
-from lora_kiln.trainer.ports import BlockCounts, Layer, ModelTraits, StepReport, View
+from lora_kiln.trainer.ports import Asked, BlockCounts, Layer, ModelTraits, StepReport, View
 from lora_kiln.trainer.recipe import Recipe
 from lora_kiln.trainer.runs import RunFolder
 from lora_kiln.trainer.values import Run
@@ -131,15 +131,22 @@ class FakeModel:
 
 
 class FakeReporter:
-    """Remembers what it hears; raises `KeyboardInterrupt` at step `stop_at`."""
+    """Remembers what it hears; raises `KeyboardInterrupt` at step `stop_at`. `wishes` are what is asked at a step."""
 
-    def __init__(self, stop_at: int = 0) -> None:
-        self.stop_at = stop_at
+    def __init__(self, stop_at: int = 0, wishes: Mapping[int, Asked] | None = None) -> None:
+        self.stop_at, self.wishes = stop_at, wishes or {}
+        self.begins: list[tuple[str, int, int]] = []
         self.stages: list[tuple[int, int]] = []
         self.notes: list[str] = []
         self.paintings: list[Path] = []
         self.steps: list[StepReport] = []
         self.files: list[Path] = []
+
+    def begun(self, folder: Path, step: int, steps: int) -> None:
+        self.begins.append((folder.name, step, steps))
+
+    def asked(self) -> Asked:
+        return self.wishes.get(self.steps[-1].step, Asked())
 
     def stage(self, words: str, done: int, total: int) -> None:
         self.stages.append((done, total))

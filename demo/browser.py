@@ -1,0 +1,124 @@
+"""ComfyUI's page in a headless Chromium: who serves it, which renderer draws its nodes, and what it complains of.
+
+playwright is imported by whoever makes the browser; nothing here needs it before.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Dialog, Page, WebError
+
+FLAGS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+WINDOW = {"width": 1900, "height": 1080}
+READY = "() => window.app?.graph && window.LiteGraph?.registered_node_types?.KilnTrainLoRA"
+READY_MS = 90_000
+# A first visit opens the list of templates over everything; the rest only covers the canvas.
+SETTINGS = {"Comfy.TutorialCompleted": True, "Comfy.Minimap.Visible": False, "Comfy.Graph.CanvasInfo": False}
+NODES2 = "Comfy.VueNodes.Enabled"
+# So does the banner that invites to Nodes 2.0; whether it was closed is kept in the browser.
+FIRST_VISIT = "localStorage.setItem('vueNodesBannerDismissed', 'true')"
+
+# What names us: our files, our routes and messages, our nodes and extensions.
+OURS = re.compile(r"kiln", re.IGNORECASE)
+# No faults: the page asks for a help page in its own language first, asks ComfyUI's registry about every pack, and
+# hears the server before it has loaded the modules that listen.
+NO_FAULT = re.compile(r"/extensions/[^/]+/docs/[^ ]+\.md|/comfy-nodes/\w+/node|Unknown message type kiln\.")
+
+
+class Look(NamedTuple):
+    """One way to see the page: a frontend ("own" or "newest"), and Nodes 2.0 or the classic canvas."""
+
+    frontend: str
+    nodes2: bool
+
+    @property
+    def name(self) -> str:
+        """As it stands in the names of tests and pictures."""
+        return f"{self.frontend}-{'nodes2' if self.nodes2 else 'classic'}"
+
+    @property
+    def settings(self) -> Mapping[str, bool]:
+        """What the server must say of the page's settings before the page loads."""
+        return {**SETTINGS, NODES2: self.nodes2}
+
+
+LOOKS = tuple(Look(frontend, nodes2) for frontend in ("own", "newest") for nodes2 in (False, True))
+
+
+class Complaints:
+    """Console errors and uncaught exceptions of every page that it watches."""
+
+    def __init__(self) -> None:
+        self.contexts: list[BrowserContext] = []
+        self._said: list[str] = []
+
+    def watch(self, context: BrowserContext) -> None:
+        """Listen to every page of `context`, also to those opened later."""
+        self.contexts.append(context)
+        context.on("console", self.hear)
+        context.on("weberror", self.catch)
+        # playwright marks the listeners that it calls, which a built-in method does not allow.
+        context.on("close", lambda closed: self.contexts.remove(closed))
+
+    @property
+    def pages(self) -> list[Page]:
+        """Every watched page that is open."""
+        return [page for context in self.contexts for page in context.pages if not page.is_closed()]
+
+    def ours(self) -> list[str]:
+        """What was said since the last `clear` and names us, with the address that it came from."""
+        for page in self.pages:
+            page.evaluate("0")  # whatever was said before this answer has been heard with it
+        return [said for said in self._said if OURS.search(said) and not NO_FAULT.search(said)]
+
+    def clear(self) -> None:
+        """Forget everything, as a test does that provokes a refusal."""
+        self.ours()
+        self._said.clear()
+
+    def hear(self, message: ConsoleMessage) -> None:
+        """Keep an error that a page wrote to its console."""
+        if message.type == "error":
+            self._said.append(f"{message.text} ({message.location.get('url', '')})")
+
+    def catch(self, problem: WebError) -> None:
+        """Keep an exception that nobody caught."""
+        error = problem.error
+        self._said.append(f"uncaught: {getattr(error, 'stack', '') or error}")
+
+
+def open_page(browser: Browser, complaints: Complaints, url: str, look: Look) -> Page:
+    """The page at `url` in a context of its own, loaded, with the pack's nodes registered."""
+    context = browser.new_context(viewport=WINDOW)  # type: ignore[arg-type]
+    complaints.watch(context)
+    context.on("dialog", _answer)
+    context.add_init_script(FIRST_VISIT)
+    page = context.new_page()
+    set_look(page, url, look)
+    load(page, url)
+    return page
+
+
+def _answer(dialog: Dialog) -> None:
+    """A page with unsaved changes asks whether it may be left: it may."""
+    dialog.accept() if dialog.type == "beforeunload" else dialog.dismiss()
+
+
+def set_look(page: Page, url: str, look: Look) -> None:
+    """Tell the server which renderer the page shall take when it loads next."""
+    reply = page.request.post(f"{url}/settings", data=dict(look.settings))
+    if not reply.ok:
+        raise RuntimeError(f"{url}/settings refused {dict(look.settings)}: {reply.status} {reply.text()}")
+
+
+def load(page: Page, url: str) -> None:
+    """Go to the page at `url`, anew where it is open already, and wait until our nodes are there."""
+    page.goto(url)
+    page.wait_for_function(READY, timeout=READY_MS)

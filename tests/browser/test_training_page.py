@@ -1,0 +1,201 @@
+"""Training, live: what Train LoRA shows while it trains, after a reload, in a second browser, and when stopped."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import requests
+
+from demo.graphs import default_node
+from demo.pictures import write_dataset
+from demo.world.characters import characters
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+    from demo.hosting import Host
+
+CHECKPOINT = "kiln-world-sd15.safetensors"
+LOAD = "async prompt => { await app.loadApiJson(prompt, 'training'); app.graph.arrange?.() }"
+QUEUE = "async () => { await app.queuePrompt(0, 1) }"
+# The node alone, at its own size, so that its panel is laid out and can be clicked.
+LOOK_AT = """name => {
+  const node = app.graph.nodes.find(one => one.type === name)
+  app.canvas.ds.scale = 1
+  app.canvas.ds.offset = [120 - node.pos[0], 120 - node.pos[1]]
+  app.canvas.setDirty(true, true)
+  return [...node.size]
+}"""
+VIEW = ".kiln-training"
+REACHED = r"""least => {
+  const words = document.querySelector('.kiln-training .kiln-facts')?.innerText ?? ''
+  return Number(/step (\d+) \//.exec(words)?.[1]) >= least
+}"""
+IDLE = "async () => (await (await fetch('/queue')).json()).queue_running.length === 0"
+
+
+@pytest.fixture
+def graph(any_host: Host, request: pytest.FixtureRequest) -> Callable[..., dict[str, Any]]:
+    """A training in API form on the server of the page, small enough for seconds."""
+    node = partial(default_node, any_host.object_info())
+
+    def make(name: str, sample_every: str = "0 epochs", **settings: Any) -> dict[str, Any]:
+        write_dataset(characters()["mirelva"], any_host.base / "input" / name, count=4)
+        loaded = {"model": ["1", 0], "clip": ["1", 1], "vae": ["1", 2]}
+        sides = {"resolution": 64, "bucket_step": 64, "min_bucket": 64, "max_bucket": 64}
+        recipe = {"batch_size": 1, "dim": 4, "alpha": 4.0, "unet_lr": 1e-3, "seed": 1, **sides, **settings}
+        saving = {"sample_steps": 2, "sample_prompts": "mirelva, 1girl\n1girl, forest", "sample_every": sample_every}
+        return {
+            "1": node("CheckpointLoaderSimple", ckpt_name=CHECKPOINT),
+            "2": node("KilnLoadDataset", folder=name),
+            "3": node(
+                "KilnRecipeSaving", **saving, save_every="20 epochs", validate_every="5 epochs", validation_share=0.25
+            ),
+            "4": node("KilnRecipe", **recipe, saving=["3", 0]),
+            "5": node("KilnTrainLoRA", dataset=["2", 0], recipe=["4", 0], name=name, **loaded),
+            "6": node("PreviewAny", source=["5", 6]),
+        }
+
+    return make
+
+
+def show(page: Page) -> None:
+    page.evaluate(LOOK_AT, "KilnTrainLoRA")
+    page.wait_for_timeout(300)
+
+
+def words(page: Page) -> str:
+    return page.locator(f"{VIEW} .kiln-facts").inner_text()
+
+
+def step(page: Page) -> int:
+    found = re.search(r"step (\d+) /", words(page)) if page.locator(f"{VIEW} .kiln-facts").is_visible() else None
+    return int(found[1]) if found else 0
+
+
+def wait_for_step(page: Page, least: int) -> None:
+    page.wait_for_function(REACHED, arg=least, timeout=90_000)
+
+
+def state(page: Page) -> str:
+    return page.locator(f"{VIEW} .kiln-state").inner_text()
+
+
+def wait_for_state(page: Page, text: str) -> None:
+    page.locator(f"{VIEW} .kiln-state", has_text=re.compile(f"^{text}")).wait_for(timeout=90_000)
+
+
+def test_a_fresh_node_says_what_will_be_seen(any_page: Page, any_host: Host, graph: Any) -> None:
+    any_page.evaluate(LOAD, graph("fresh"))
+    show(any_page)
+    assert "Queue the graph" in any_page.locator(f"{VIEW} .kiln-empty").inner_text()
+
+
+def test_the_panel_is_in_no_workflow_and_no_prompt(any_page: Page, graph: Any) -> None:
+    prompt = graph("plain")
+    any_page.evaluate(LOAD, prompt)
+    saved, sent = any_page.evaluate(
+        "async () => { const both = await app.graphToPrompt(); return [both.workflow, both.output] }"
+    )
+    [node] = [one for one in saved["nodes"] if one["type"] == "KilnTrainLoRA"]
+    assert node["widgets_values"] == ["plain", False, "new run"]
+    assert set(sent["5"]["inputs"]) == set(prompt["5"]["inputs"])
+
+
+def test_the_loss_moves_and_a_reload_and_another_browser_lose_nothing(
+    any_page: Page, any_host: Host, graph: Any, screenshots: Path, look: Any
+) -> None:
+    name = "live"
+    any_page.evaluate(LOAD, graph(name, "10 epochs", epochs=1000))
+    show(any_page)
+    any_page.evaluate(QUEUE)
+    wait_for_step(any_page, 8)
+    assert "training" in state(any_page)
+    assert "left" in words(any_page)
+    path = any_page.locator(f"{VIEW} .kiln-smooth")
+    before = path.get_attribute("d")
+    wait_for_step(any_page, step(any_page) + 5)
+    assert path.get_attribute("d") != before
+
+    other = any_page.context.new_page()
+    other.goto(any_host.url)
+    other.wait_for_function("() => window.app?.graph && window.LiteGraph?.registered_node_types?.KilnTrainLoRA")
+    other.evaluate(LOAD, graph(name, "10 epochs", epochs=1000))
+    show(other)
+    seen = step(any_page)
+    wait_for_step(other, seen)
+    assert "training" in state(other)
+
+    any_page.reload()
+    any_page.wait_for_function("() => window.app?.graph?.nodes?.length")
+    show(any_page)
+    wait_for_step(any_page, seen)
+    any_page.locator(f"{VIEW} .kiln-strip img").first.wait_for(timeout=60_000)
+    any_page.screenshot(path=screenshots / f"training-{look.name}.png")
+
+    other.locator(f"{VIEW} button", has_text="Stop and keep").click()
+    wait_for_state(any_page, "stopped and kept")
+    wait_for_state(other, "stopped and kept")
+    other.close()
+    about = json.loads((any_host.base / "output" / "kiln" / name / "run.json").read_text(encoding="utf-8"))
+    assert about["stopped_at"] == step(any_page)
+    any_page.wait_for_function(IDLE)
+    assert last_status(any_host) == "success"
+
+
+def last_status(host: Host) -> str:
+    history = requests.get(f"{host.url}/history", timeout=30).json()
+    return str(list(history.values())[-1]["status"]["status_str"])
+
+
+def test_stopped_and_kept_goes_on(any_page: Page, any_host: Host, graph: Any) -> None:
+    name = "kept"
+    any_page.evaluate(LOAD, graph(name, epochs=20))
+    show(any_page)
+    any_page.evaluate(QUEUE)
+    wait_for_step(any_page, 2)
+    any_page.locator(f"{VIEW} button", has_text="Stop and keep").click()
+    wait_for_state(any_page, "stopped and kept")
+    any_page.wait_for_function(IDLE)
+    stopped = step(any_page)
+    assert stopped < 60
+    any_page.evaluate(QUEUE)
+    any_page.wait_for_function(IDLE)
+    assert step(any_page) == stopped, "queued again it counts as done"
+
+    any_page.locator(f"{VIEW} button", has_text="Go on").click()
+    wait_for_state(any_page, "finished")
+    assert step(any_page) == 60
+    assert any_page.locator(f"{VIEW} button", has_text="Go on").is_hidden()
+    notes = any_page.locator(f"{VIEW} .kiln-words").inner_text()
+    assert f"Going on after step {stopped} of 60." in notes
+
+
+def test_a_sample_comes_when_it_is_asked_for(any_page: Page, graph: Any) -> None:
+    any_page.evaluate(LOAD, graph("sampled", epochs=1000))
+    show(any_page)
+    any_page.evaluate(QUEUE)
+    wait_for_step(any_page, 1)
+    pictures = any_page.locator(f"{VIEW} .kiln-strip").first.locator("img")
+    before = pictures.count()
+    any_page.locator(f"{VIEW} button", has_text="Sample now").click()
+    any_page.wait_for_function(
+        "before => document.querySelector('.kiln-training .kiln-strip')?.querySelectorAll('img').length > before",
+        arg=before,
+    )
+    pictures.first.click()
+    large = any_page.locator(".kiln-zoom img")
+    large.wait_for()
+    any_page.wait_for_function("() => document.querySelector('.kiln-zoom img').naturalWidth === 64")
+    any_page.keyboard.press("Escape")
+    large.wait_for(state="detached")
+
+    any_page.evaluate("() => app.api.interrupt()")
+    wait_for_state(any_page, "not finished")
+    any_page.wait_for_function(IDLE)

@@ -1,0 +1,82 @@
+// The picture in focus, large, and its caption to write by hand.
+import { ask, later, make, say } from "./common.js"
+import { captionText } from "./dataset_card.js"
+
+export class CaptionPanel {
+  /** @param {import("./dataset_model.js").DatasetModel} model */
+  constructor(model) {
+    this.model = model
+    this.image = make("img", { alt: "", class: "kiln-large" })
+    this.name = make("strong", { class: "kiln-wrap" })
+    this.facts = make("div", { class: "kiln-soft kiln-wrap" })
+    this.text = make("textarea", { rows: 7, spellcheck: false, "aria-label": say("Caption of this picture") })
+    this.tokens = make("span", { class: "kiln-soft" })
+    this.save = make("button", { type: "button" }, say("Set caption"))
+    this.element = make("section", { class: "kiln-caption", "aria-label": say("Picture") }, this.image, this.name,
+      this.facts, this.text, make("div", { class: "kiln-row" }, this.save, this.tokens))
+    this.shown = ""
+    this.place = -1
+    this.counted = ""
+    this.count = later(() => void this.countTokens(), 150)
+    this.save.addEventListener("click", () => this.write())
+    this.text.addEventListener("input", () => this.mark())
+    this.text.addEventListener("keydown", (event) => {
+      if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) this.write()
+    })
+  }
+
+  show() {
+    const { model } = this
+    const picture = model.pictures[model.focus]
+    this.element.hidden = !picture
+    if (!picture) return
+    const caption = captionText(model.caption(model.focus))
+    // What somebody is writing stays until they turn to another picture.
+    const writing = this.place === model.focus && this.text.value !== this.shown && document.activeElement === this.text
+    if (!writing) this.text.value = caption
+    this.shown = caption
+    if (this.place !== model.focus || !this.image.src) this.image.src = picture.mark ? model.picture(model.focus, 512) : ""
+    this.place = model.focus
+    this.name.textContent = picture.key
+    const facts = [
+      `${picture.size[0]} × ${picture.size[1]} px`,
+      picture.crop && say("crop {box}", { box: picture.crop.join(", ") }),
+      say("bucket {width} × {height}", { width: picture.bucket[0], height: picture.bucket[1] }),
+      say("{count} an epoch", { count: picture.repeats }),
+      picture.reg && say("regularisation"),
+      picture.masked && say("masked"),
+      ...picture.steps,
+    ]
+    this.facts.textContent = facts.filter(Boolean).join(" · ")
+    this.text.disabled = Boolean(model.broken)
+    this.mark()
+  }
+
+  mark() {
+    this.save.disabled = this.text.value === this.shown || this.text.disabled
+    this.count()
+  }
+
+  /** What is read beyond 75 tokens is another chunk, or lost: people watch the number while they write. */
+  async countTokens() {
+    const text = this.text.value
+    if (text === this.counted) return
+    this.counted = text
+    const { tokens } = await ask("/tokens", { text }).catch(() => ({ tokens: null }))
+    if (text === this.text.value) this.tokens.textContent = tokens == null ? "" : say("{count} tokens", { count: tokens })
+  }
+
+  /** Prose stays prose; else what stands between commas are tags. */
+  write() {
+    const { model } = this
+    const picture = model.pictures[this.place]
+    if (!picture || this.text.value === this.shown) return
+    const text = this.text.value.trim()
+    const tags = [...new Set(text.split(/[,\n]+/).map((tag) => tag.trim()).filter(Boolean))]
+    const before = model.caption(this.place)
+    const caption = before.prose && text ? { tags: before.tags, prose: text } : { tags }
+    model.apply({ do: "set", ...caption, records: [picture.key] })
+    this.shown = this.text.value
+    this.mark()
+  }
+}

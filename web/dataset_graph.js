@@ -1,0 +1,155 @@
+// Where datasets are in the graph: which node gives one, which Edit Tags changes it, and what the server calls it.
+import { app } from "../../scripts/app.js"
+
+const DATASET = "KILN_DATASET"
+const KEPT = "kiln_datasets"
+const BYPASSED = 4
+const DEEPEST = 100
+export const EDIT = "KilnEditTags"
+
+/** An output of a node that gives a dataset. @typedef {{ node: ComfyNode, slot: number }} Source */
+/** What the server told of it. @typedef {{ slot: number, id: string, pictures: number }} Told */
+
+/**
+ * The numbers of a node's outputs that give datasets.
+ * @param {ComfyNode} node
+ */
+export function outputsOf(node) {
+  return (node.outputs ?? []).flatMap((slot, number) => (slot.type === DATASET ? [number] : []))
+}
+
+/**
+ * Whether a node gives or takes a dataset.
+ * @param {any} node
+ */
+export function bears(node) {
+  return outputsOf(node).length > 0 || inputOf(node) >= 0
+}
+
+/** Every node of the open graph that gives or takes a dataset, from left to right. */
+export function bearers() {
+  const nodes = [...(app.canvas?.graph ?? app.graph)?.nodes ?? []]
+  return nodes.filter(bears).sort((a, b) => a.pos[0] - b.pos[0] || a.pos[1] - b.pos[1])
+}
+
+/**
+ * What a person means who opens a node: the dataset before any edit of theirs, and the Edit Tags that holds the edits.
+ * @param {ComfyNode} node
+ * @param {number} [slot] which of its outputs
+ * @returns {{ base: Source | null, edit: ComfyNode | null }}
+ */
+export function subjectOf(node, slot) {
+  if (node.comfyClass === EDIT) return { base: originOf(node, inputOf(node)), edit: node }
+  const outputs = outputsOf(node)
+  if (outputs.length) {
+    const base = { node, slot: slot ?? outputs[0] }
+    return { base, edit: editOf(base) }
+  }
+  const base = originOf(node, inputOf(node))
+  if (base?.node.comfyClass === EDIT) return subjectOf(base.node)
+  return { base, edit: base && editOf(base) }
+}
+
+/**
+ * What the server calls a dataset; null before its node has run.
+ * @param {Source} source
+ * @returns {Told | null}
+ */
+export function toldOf({ node, slot }) {
+  return (node.properties?.[KEPT] ?? []).find((/** @type {Told} */ row) => row.slot === slot) ?? null
+}
+
+/**
+ * Note what the server told of a node's outputs. It is kept with the node, so that it is known after a reload.
+ * @param {ComfyNode} node
+ * @param {Told[]} rows
+ */
+export function remember(node, rows) {
+  node.properties[KEPT] = [...new Map(rows.map((row) => [row.slot, row])).values()]
+}
+
+/**
+ * The node that a message of the server is about; inside subgraphs its id names every graph around it.
+ * @param {ComfyNodeId} id
+ */
+export function nodeOf(id) {
+  /** @type {any} */
+  let graph = app.rootGraph ?? app.graph
+  /** @type {any} */
+  let node = null
+  for (const part of String(id).split(":")) {
+    node = graph?.getNodeById(/^\d+$/.test(part) ? Number(part) : part) ?? null
+    graph = node?.subgraph
+  }
+  return /** @type {ComfyNode | null} */ (node)
+}
+
+/**
+ * A new Edit Tags in the wire behind a dataset: whatever took the dataset takes the edited one.
+ * @param {Source} base
+ * @returns {ComfyNode}
+ */
+export function insertEdit(base) {
+  const edit = LiteGraph.createNode(EDIT)
+  const graph = base.node.graph
+  if (!edit || !graph) throw new Error("Edit Tags could not be added to the graph.")
+  const [x, y] = base.node.pos
+  edit.pos = [x + base.node.size[0] + 40, y + base.node.size[1] + 60]
+  graph.beforeChange?.()
+  graph.add(edit)
+  const takers = linksOf(base).flatMap((link) => {
+    const node = graph.getNodeById(link.target_id)
+    return node ? [{ node, slot: link.target_slot }] : []
+  })
+  base.node.connect(base.slot, edit, inputOf(edit))
+  for (const { node, slot } of takers) edit.connect(outputsOf(edit)[0], node, slot)
+  graph.afterChange?.()
+  graph.setDirtyCanvas(true, true)
+  return edit
+}
+
+/**
+ * A node as people call it.
+ * @param {ComfyNode} node
+ */
+export function titleOf(node) {
+  return `${node.title.replace(/ \(Kiln\)$/, "")} #${node.id}`
+}
+
+/** @param {ComfyNode} node */
+function inputOf(node) {
+  return (node.inputs ?? []).findIndex((slot) => slot.type === DATASET)
+}
+
+/**
+ * The output at the other end of an input's wire, past reroutes and bypassed nodes.
+ * @param {ComfyNode} node
+ * @param {number} input
+ * @returns {Source | null}
+ */
+function originOf(node, input) {
+  for (let step = 0; step < DEEPEST && input >= 0; step++) {
+    const link = node.getInputLink(input)
+    const origin = link && node.graph?.getNodeById(link.origin_id)
+    if (!link || !origin) return null
+    if (origin.type !== "Reroute" && origin.mode !== BYPASSED) return { node: origin, slot: link.origin_slot }
+    node = origin
+    input = origin.type === "Reroute" ? 0 : inputOf(origin)
+  }
+  return null
+}
+
+/**
+ * The first Edit Tags right behind a dataset.
+ * @param {Source} base
+ */
+function editOf(base) {
+  const nodes = linksOf(base).map((link) => base.node.graph?.getNodeById(link.target_id))
+  return nodes.find((node) => node?.comfyClass === EDIT && node.mode !== BYPASSED) ?? null
+}
+
+/** @param {Source} source */
+function linksOf({ node, slot }) {
+  const graph = node.graph
+  return (node.outputs[slot]?.links ?? []).flatMap((id) => graph?.getLink?.(id) ?? graph?.links.get(id) ?? [])
+}

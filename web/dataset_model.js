@@ -1,0 +1,286 @@
+// A dataset as the page has it: what the server says of its pictures, and the edits that Edit Tags holds.
+import { app } from "../../scripts/app.js"
+import { address, ask, later, route, say } from "./common.js"
+import { insertEdit, subjectOf, titleOf, toldOf } from "./dataset_graph.js"
+
+/**
+ * @typedef {{ key: string, name: string, group: string, size: [number, number], bucket: [number, number],
+ *   crop: [number, number, number, number] | null, repeats: number, reg: boolean, masked: boolean, steps: string[],
+ *   mark: string, tags: string[], prose: string }} Picture
+ * @typedef {{ tags: string[], prose: string }} Caption
+ * @typedef {Record<string, any>} Edit
+ * @typedef {{ words: string, meant: number, changed: number, missing: string[] }} Done
+ * @typedef {{ error?: string, done?: Done[], captions?: Record<string, Caption> }} Tried
+ * @typedef {{ shown: number[], tags: [string, number][], captions: Record<string, Caption>, edits: Tried, trial: Tried,
+ *   filter: { error?: string } }} Seen
+ */
+
+const RECIPES = ["KilnRecipe", "KilnRecipeBuckets"]
+const SIZES = ["resolution", "bucket_step", "min_bucket", "max_bucket", "bucket_no_upscale", "enable_bucket"]
+
+/** Tells of a `change` whenever something that is shown is another. */
+export class DatasetModel extends EventTarget {
+  constructor() {
+    super()
+    /** @type {ComfyNode | null} */
+    this.node = null
+    /** @type {import("./dataset_graph.js").Source | null} */
+    this.base = null
+    /** @type {ComfyNode | null} */
+    this.edit = null
+    this.id = ""
+    /** @type {Picture[]} */
+    this.pictures = []
+    /** @type {Edit[]} */
+    this.edits = []
+    /** @type {Edit[][]} */
+    this.past = []
+    /** @type {Edit[][]} */
+    this.future = []
+    this.filter = ""
+    /** @type {Edit | null} */
+    this.trial = null
+    /** Why there is nothing to see, or nothing to edit. */
+    this.trouble = ""
+    /** @type {Set<number>} */
+    this.selected = new Set()
+    this.focus = 0
+    this.seen = nothing()
+    this.soon = later(() => void this.look(), 120)
+    /** @type {AbortController | null} */
+    this.asking = null
+    /** Why the list in the node cannot be written to. */
+    this.broken = ""
+  }
+
+  changed() {
+    this.dispatchEvent(new Event("change"))
+  }
+
+  /**
+   * Show what a node gives.
+   * @param {ComfyNode} node
+   * @param {number} [slot] which of its outputs
+   */
+  async open(node, slot) {
+    const { base, edit } = subjectOf(node, slot)
+    Object.assign(this, { node, base, edit, past: [], future: [], trial: null, focus: 0, selected: new Set() })
+    this.seen = nothing()
+    this.read()
+    await this.load()
+  }
+
+  /** Fetch the pictures anew, as after a run. */
+  async load() {
+    const told = this.base && toldOf(this.base)
+    const before = this.id
+    this.id = told?.id ?? ""
+    if (!told) {
+      this.pictures = []
+      this.seen = nothing()
+      this.trouble = this.base
+        ? say("{node} has not run yet. Queue the workflow once, and its pictures are here.", { node: titleOf(this.base.node) })
+        : say("No dataset is wired to this node.")
+      this.changed()
+      return
+    }
+    try {
+      const { pictures, error } = await ask(`${route("dataset", told.id)}${this.sizes()}`)
+      if (error) throw new Error(error)
+      if (this.id !== told.id) return
+      this.pictures = pictures
+      this.trouble = ""
+      if (before !== this.id) Object.assign(this, { focus: 0, selected: new Set() })
+    } catch (error) {
+      this.pictures = []
+      this.seen = nothing()
+      this.trouble = error instanceof Error ? error.message : String(error)
+      this.changed()
+      return
+    }
+    await this.look()
+  }
+
+  /** Ask what edits, edits on trial and filter come to. The last question counts. */
+  async look() {
+    if (!this.id || !this.pictures.length) return
+    this.asking?.abort()
+    const asking = new AbortController()
+    this.asking = asking
+    const trial = this.trial ? JSON.stringify([this.trial]) : ""
+    const body = { edits: textOf(this.edits), trial, filter: this.filter }
+    try {
+      const seen = await ask(`${route("dataset", this.id)}/look`, body, asking.signal)
+      if (this.asking !== asking) return
+      this.seen = seen
+      this.changed()
+    } catch (error) {
+      if (asking.signal.aborted) return
+      this.trouble = error instanceof Error ? error.message : String(error)
+      this.changed()
+    }
+  }
+
+  /** @param {number} place @returns {Caption} */
+  caption(place) {
+    return this.seen.captions[place] ?? this.pictures[place]
+  }
+
+  /** What the edit on trial would make of a caption; null where it stays. @param {number} place */
+  tried(place) {
+    return this.seen.trial.captions?.[place] ?? null
+  }
+
+  /** The pictures that an edit is about: those that are selected, else those that the filter finds. */
+  get meant() {
+    return this.selected.size ? [...this.selected] : this.seen.shown
+  }
+
+  /** What of an edit says which pictures it is about. @returns {Edit} */
+  get scope() {
+    if (this.selected.size) return { records: [...this.selected].sort((a, b) => a - b).map((i) => this.pictures[i].key) }
+    return this.filter.trim() ? { where: this.filter.trim() } : {}
+  }
+
+  /** @param {string} text */
+  setFilter(text) {
+    this.filter = text
+    this.selected.clear()
+    this.soon()
+  }
+
+  /** @param {Edit | null} edit */
+  setTrial(edit) {
+    this.trial = edit
+    this.soon()
+  }
+
+  /** @param {number} place */
+  setFocus(place) {
+    if (place === this.focus) return
+    this.focus = place
+    this.changed()
+  }
+
+  /**
+   * Write an edit into the list of Edit Tags; a caption by hand takes the place of the one before for the same picture.
+   * @param {Edit} edit
+   */
+  apply(edit) {
+    const last = this.edits.at(-1)
+    const again = edit.do === "set" && last?.do === "set" && String(last.records) === String(edit.records)
+    this.change([...(again ? this.edits.slice(0, -1) : this.edits), edit])
+  }
+
+  undo() {
+    const before = this.past.pop()
+    if (!before) return
+    this.future.push(this.edits)
+    this.write(before)
+  }
+
+  redo() {
+    const next = this.future.pop()
+    if (!next) return
+    this.past.push(this.edits)
+    this.write(next)
+  }
+
+  /** @param {Edit[]} edits */
+  change(edits) {
+    this.past.push(this.edits)
+    this.future = []
+    this.write(edits)
+  }
+
+  /** What writing the captions back would do. @returns {Promise<any>} */
+  planWriteBack() {
+    return ask(`${route("dataset", this.id)}/write_plan`, { edits: textOf(this.edits) })
+  }
+
+  /** Do what was planned and confirmed. @param {string} mark @returns {Promise<any>} */
+  writeBack(mark) {
+    return ask(`${route("dataset", this.id)}/write_back`, { edits: textOf(this.edits), mark })
+  }
+
+  /**
+   * The address of a small picture.
+   * @param {number} place
+   * @param {number} side 128, 256, 512 or 1024
+   * @param {boolean} [cropped] the part that is trained on
+   */
+  picture(place, side, cropped = false) {
+    return pictureAt(this.id, this.pictures[place], place, { side, crop: cropped ? 1 : 0 })
+  }
+
+  /** Take the list as it stands in the node. */
+  read() {
+    this.edits = []
+    this.broken = ""
+    const widget = this.edit?.widgets?.find(({ name }) => name === "edits")
+    if (this.edit?.inputs?.some((slot) => slot.name === "edits" && slot.link != null)) {
+      this.broken = say("The edits of {node} come over a wire; take it away to edit here.", { node: titleOf(this.edit) })
+      return
+    }
+    try {
+      const list = JSON.parse(String(widget?.value ?? "").trim() || "[]")
+      if (!Array.isArray(list)) throw new Error("no list")
+      this.edits = list
+    } catch {
+      this.broken = say("The list in {node} cannot be read; mend it there first.", {
+        node: this.edit ? titleOf(this.edit) : "",
+      })
+    }
+  }
+
+  /** @param {Edit[]} edits */
+  write(edits) {
+    if (!this.base || this.broken) return
+    this.edit ??= insertEdit(this.base)
+    this.edits = edits
+    this.trial = null
+    const widget = this.edit.widgets?.find(({ name }) => name === "edits")
+    if (widget) {
+      widget.value = textOf(edits)
+      widget.callback?.(widget.value)
+    }
+    this.edit.setDirtyCanvas(true, true)
+    app.extensionManager.workflow?.activeWorkflow?.changeTracker?.checkState?.()
+    void this.look()
+  }
+
+  /** The settings of a recipe in the graph that decide the buckets, as the query of an address. */
+  sizes() {
+    const query = new URLSearchParams()
+    for (const node of this.node?.graph?.nodes ?? []) {
+      if (!RECIPES.includes(node.comfyClass ?? "")) continue
+      for (const { name, value } of node.widgets ?? []) {
+        if (SIZES.includes(name)) query.set(name, typeof value === "boolean" ? String(Number(value)) : String(value))
+      }
+    }
+    return query.size ? `?${query}` : ""
+  }
+}
+
+/** What is seen before there is an answer. @returns {Seen} */
+function nothing() {
+  return { shown: [], tags: [], captions: {}, edits: {}, trial: {}, filter: {} }
+}
+
+/**
+ * A list of edits as text, one a line.
+ * @param {Edit[]} edits
+ */
+export function textOf(edits) {
+  return edits.length ? `[\n${edits.map((edit) => JSON.stringify(edit)).join(",\n")}\n]` : "[]"
+}
+
+/**
+ * @param {string} id
+ * @param {{ mark: string }} picture
+ * @param {number} place
+ * @param {{ side: number, crop: number }} query
+ */
+export function pictureAt(id, picture, place, query) {
+  return address(["dataset", id, "picture", String(place)], { ...query, mark: picture.mark })
+}
