@@ -19,8 +19,8 @@ from .study_work import Studio, say
 from .world.characters import Character
 
 EPOCHS, WITHIN = 10, 0.05
-SHORT, LONG = 2, 30
-"""Repeats of each of 24 pictures in an epoch: 6 and 90 updates."""
+SHORT, LONG = 1, 16
+"""Repeats of each of 24 pictures in an epoch: 3 and 48 updates, all at the same rate."""
 PICTURES, PROMPTS, SEEDS, HELD = 24, 6, "1", 24
 
 
@@ -29,7 +29,7 @@ def measure(studio: Studio, *, quick: bool) -> dict[str, Any]:
     count, held = (2, 4) if quick else (10, HELD)
     runs = []
     for number, character in enumerate(cast(count)):
-        repeats = SHORT if number % 2 == 0 else 4 if quick else LONG
+        repeats = SHORT if number % 2 == 0 else 3 if quick else LONG
         say(f"{character.name}: {'too short' if number % 2 == 0 else 'too long'}")
         runs.append(_run(studio, character, repeats, held))
     rows = [row for run in runs for row in run["epochs"]]
@@ -49,7 +49,9 @@ def measure(studio: Studio, *, quick: bool) -> dict[str, Any]:
 
 def _run(studio: Studio, character: Character, repeats: int, held: int) -> dict[str, Any]:
     records = [studio.record(character.picture(i), repeats=repeats) for i in range(PICTURES)]
-    run = studio.train(f"choice {character.name} x{repeats}", studio.pruned(character, records), epochs=EPOCHS)
+    run = studio.train(
+        f"choice {character.name} x{repeats}", studio.pruned(character, records), epochs=EPOCHS, lr_scheduler="constant"
+    )
     # Seeds and scenes from far behind those that are held out.
     traits, flexible = trait_shots(character, 100 + PROMPTS), flexibility_shots(character, 100 + PROMPTS)
     prompts = [shot.prompt for shot in (*traits[100:], *flexible[100:])]
