@@ -24,7 +24,7 @@ from .controls import control_inputs, guides_from
 from .inputs import inputs_of, only, settings_from, values_of
 from .pictures import from_mask
 from .sampling import sampling_inputs, take_sampling
-from .sheets import sheet_images
+from .sheets import sheet_images, sheet_note
 from .tagging import NONE, check_tagger, tag_with, tagger_inputs
 
 _GROUPS = {"styles": StyleOptions, "hold": HoldOptions, "choice": ChoiceOptions, "captions": CaptionOptions}
@@ -101,7 +101,8 @@ class ControlNetStyleAugment(io.ComfyNode):
             tag=tag_with(one["tagger"], one["tag_threshold"], progress),
         )  # fmt: skip
         done = augment(pictures, _plan(one), studio, progress)
-        return io.NodeOutput(done.dataset, done.report, done.rejected, sheet_images(done.shown), done.table)
+        report = done.report + sheet_note(done.shown)
+        return io.NodeOutput(done.dataset, report, done.rejected, sheet_images(done.shown), done.table)
 
 
 def _plan(values: dict[str, Any]) -> Plan:

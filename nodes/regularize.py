@@ -19,7 +19,7 @@ from ..trainer.recipe import Recipe
 from . import sockets
 from .inputs import inputs_of, settings_from, values_of
 from .sampling import sampling_inputs, take_sampling
-from .sheets import sheet_images
+from .sheets import sheet_images, sheet_note
 from .tagging import check_tagger, tag_with, tagger_inputs
 
 
@@ -80,7 +80,8 @@ class RegularizationSet(io.ComfyNode):
             wildcards=Wildcards(wildcard_folders(), lists), tag=tag_with(tagger, tag_threshold, progress),
         )  # fmt: skip
         done = regularization_set(options, workshop, progress)
-        return io.NodeOutput(done.dataset, done.report, done.rejected, sheet_images(done.shown))
+        report = done.report + sheet_note(done.shown)
+        return io.NodeOutput(done.dataset, report, done.rejected, sheet_images(done.shown))
 
 
 def _sizes(dataset: Dataset | None, recipe: Recipe | None, options: RegularizationOptions) -> list[tuple[int, int]]:
