@@ -3,7 +3,7 @@
 
   demo     teach the miniature model a new character through a real ComfyUI graph
   serve    start ComfyUI with the pack in it: serve [--port N] [arguments for ComfyUI]
-  test     run the tests: test [unit|articles|host|browser|PATH] [arguments for pytest]
+  test     run the tests: test [unit|articles|host|browser|PATH] [arguments for pytest]; -n 0: in one process
   check    formatting, lint and types
   bench    measure the trainer's speed, and large datasets
   study    do the ideas hold, and are the sweep's scores true: study NAME
@@ -39,6 +39,8 @@ CHROMIUM_PATHS = (
 )
 INTERRUPTED = 130
 GRACE_SECONDS = 10.0
+MOST_WORKERS = 4
+"""Processes that run tests: each may hold models, and a server of its own."""
 
 
 class Terminated(BaseException):
@@ -54,6 +56,12 @@ def pytest_arguments(arguments: Sequence[str]) -> list[str]:
         return ["tests", *arguments]
     first, *others = arguments
     return [f"tests/{first}" if first in TEST_KINDS else first, *others]
+
+
+def side_by_side(words: Sequence[str], cores: int) -> list[str]:
+    """What lets pytest run a folder of tests in several processes, a file in one of them; a file alone needs none."""
+    asked = any(word.startswith(("-n", "--numprocesses", "-s", "--pdb", "--capture")) for word in words)
+    return [] if asked or cores < 2 or "." in words[0] else ["-n", str(min(cores, MOST_WORKERS)), "--dist", "loadfile"]
 
 
 def wants_browser(target: str) -> bool:
@@ -172,7 +180,11 @@ def test(arguments: Sequence[str]) -> int:
     python, env = set_up()
     if wants_browser(words[0]):
         env["KILN_CHROMIUM"] = get_chromium()
-    return run([str(python), "-m", "pytest", *words], env=env)
+    cores = os.cpu_count() or 1
+    workers = side_by_side(words, cores)
+    if workers:
+        env.setdefault("OMP_NUM_THREADS", str(max(1, cores // MOST_WORKERS)))
+    return run([str(python), "-m", "pytest", *words, *workers], env=env)
 
 
 def check(arguments: Sequence[str]) -> int:
