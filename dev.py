@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
 """The one tool for working on LoRA Kiln: python dev.py COMMAND [arguments].
 
-  demo     teach the miniature model a new character through a real ComfyUI graph
-  serve    start ComfyUI with the pack in it: serve [--port N] [arguments for ComfyUI]
-  test     run the tests: test [unit|articles|host|browser|PATH] [arguments for pytest]
-  check    formatting, lint and types, of the page's scripts too where there is a Node.js
-  pictures take the README's pictures anew, in the real page: pictures [name ...]
-  bench    measure the trainer's speed, and large datasets
-  study    do the ideas hold, and are the sweep's scores true: study NAME
-  world    retrain the miniature world from nothing
-  locales  write the page's English words from the nodes, and say what the other languages lack
+  demo       teach the miniature model a new character through a real ComfyUI graph
+  serve      start ComfyUI with the pack in it: serve [--port N] [arguments for ComfyUI]
+  test       run the tests: test [unit|articles|host|browser|PATH] [arguments for pytest]; -n 0: in one process
+  check      formatting, lint and types, of the page's scripts too where there is a Node.js
+  pictures   take the README's pictures anew, in the real page: pictures [name ...]
+  bench      measure the trainer's speed, and large datasets
+  study      do the ideas hold, and are the sweep's scores true: study NAME
+  world      retrain the miniature world from nothing
+  locales    write the page's English words from the nodes, and say what the other languages lack
   workflows  write the example workflows and their API twins
 
 It makes .venv (Python packages) and .host (a ComfyUI of its own) where they are missing or out of date. Set
@@ -37,7 +37,7 @@ MODULES = {
     "bench": "demo.bench",
     "study": "demo.study",
     "locales": "demo.locales",
-    "workflows": "demo.workflows.build",
+    "workflows": "demo.examples.build",
 }
 TEST_KINDS = ("unit", "articles", "host", "browser")
 TYPED_ROOMS = ("dataset", "trainer", "sweep", "host", "nodes")
@@ -50,6 +50,8 @@ CHROMIUM_PATHS = (
 )
 INTERRUPTED = 130
 GRACE_SECONDS = 10.0
+MOST_WORKERS = 4
+"""Processes that run tests: each may hold models, and a server of its own."""
 
 
 class Terminated(BaseException):
@@ -65,6 +67,12 @@ def pytest_arguments(arguments: Sequence[str]) -> list[str]:
         return ["tests", *arguments]
     first, *others = arguments
     return [f"tests/{first}" if first in TEST_KINDS else first, *others]
+
+
+def side_by_side(words: Sequence[str], cores: int) -> list[str]:
+    """What lets pytest run a folder of tests in several processes, a file in one of them; a file alone needs none."""
+    asked = any(word.startswith(("-n", "--numprocesses", "-s", "--pdb", "--capture")) for word in words)
+    return [] if asked or cores < 2 or "." in words[0] else ["-n", str(min(cores, MOST_WORKERS)), "--dist", "loadfile"]
 
 
 def wants_browser(target: str) -> bool:
@@ -192,7 +200,11 @@ def test(arguments: Sequence[str]) -> int:
     python, env = set_up()
     if wants_browser(words[0]):
         env = browser_environment(python, env)
-    return run([str(python), "-m", "pytest", *words], env=env)
+    cores = os.cpu_count() or 1
+    workers = side_by_side(words, cores)
+    if workers:
+        env.setdefault("OMP_NUM_THREADS", str(max(1, cores // MOST_WORKERS)))
+    return run([str(python), "-m", "pytest", *words, *workers], env=env)
 
 
 def pictures(arguments: Sequence[str]) -> int:

@@ -223,7 +223,7 @@ def _report(dataset: Dataset, variants: Sequence[Variant], count: _Count, studio
     rejected = [line for line, variant in zip(told, variants, strict=True) if variant.why]
     kept = [line for line, variant in zip(told, variants, strict=True) if not variant.why]
     if rejected:
-        lines.append(listed_lines(f"Rejected ({len(rejected)} of {len(variants)})", rejected))
+        lines.append(listed_lines(f"Rejected ({len(rejected)} of {len(variants)})", rejected, most=None))
     empty = sorted(
         {(v.number, v.style.prompt) for v in variants} - {(v.number, v.style.prompt) for v in variants if not v.why}
     )

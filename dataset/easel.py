@@ -17,6 +17,7 @@ from .style_captions import Style, painter_prompt
 from .styles import Paint, Plan, Studio
 from .values import Record, identity, is_content_name
 
+Finish = Callable[[Image.Image], Image.Image]
 _WAITING = 4
 """Pictures that may wait to be written and measured while the next ones are painted."""
 
@@ -71,9 +72,14 @@ class Easel:
         self._painted(free, self._source, prompt, seed, denoise).result()
         with Image.open(free) as first:
             matched = match_colors(first.convert("RGB"), self._source, self.regions, held)
-        if again:
-            return file, self._painted(file, matched, prompt, seed, again)
-        return file, self._kept(matched, file)
+        if not again:
+            return file, self._kept(matched, file)
+
+        def held_still(picture: Image.Image) -> Image.Image:
+            # The second painting takes seams away; where it moves colours, they come back to those it began with.
+            return match_colors(picture, matched, self.regions, dict.fromkeys(held, 1.0))
+
+        return file, self._painted(file, matched, prompt, seed, again, held_still)
 
     def _file(self, prompt: str, seed: int, denoise: float, *more: object) -> Path:
         """Where a picture lies, by everything that it is made from."""
@@ -83,19 +89,22 @@ class Easel:
         marks = studio.mark, studio.painter.mark(self._number)
         return studio.cache / f"{hashlib.sha256(repr((what, marks)).encode()).hexdigest()}.png"
 
-    def _painted(self, file: Path, start: Image.Image, prompt: str, seed: int, denoise: float) -> Future[Scores]:
-        """Scores of a file's picture, which is painted from `start` when it is not there."""
+    def _painted(
+        self, file: Path, start: Image.Image, prompt: str, seed: int, denoise: float, finish: Finish | None = None
+    ) -> Future[Scores]:
+        """Scores of a file's picture, which is painted from `start`, and finished, when it is not there."""
         if file.is_file():
             return self._measured(file)
         self._scene = self._scene or self._studio.painter.scene(self._source, self._number)
         picture = self._scene(start, prompt, seed, denoise)
         self.painted += 1
-        return self._kept(picture, file)
+        return self._kept(picture, file, finish)
 
-    def _kept(self, picture: Image.Image, file: Path) -> Future[Scores]:
+    def _kept(self, picture: Image.Image, file: Path, finish: Finish | None = None) -> Future[Scores]:
         def work() -> Scores:
-            write_picture(picture, file)
-            return measure(self._source, picture, self.regions, self._plan.choice)
+            done = finish(picture) if finish else picture
+            write_picture(done, file)
+            return measure(self._source, done, self.regions, self._plan.choice)
 
         return self._later(work)
 

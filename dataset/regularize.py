@@ -254,6 +254,6 @@ def _report(
             "require and forbid, or raise tries"
         )
     if reasons:
-        lines.append(listed_lines(f"Rejected ({len(reasons)})", reasons))
+        lines.append(listed_lines(f"Rejected ({len(reasons)})", reasons, most=None))
     lines.append(tag_table(dataset))
     return "\n".join(line for line in lines if line)

@@ -101,7 +101,7 @@ def _held(part: str, where: str) -> float:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HoldOptions:
     """Parts whose colours are held: the variant's are matched to the source's, and it is painted once more from
-    there, so that no seam is left."""
+    there, so that no seam is left; what that moves is taken back."""
 
     hold_hair: float = _held("hair", "the hair")
     hold_face: float = _held("face", "the face")

@@ -26,8 +26,9 @@ PARTS = ("speed", "memory", "records", "lycoris", "overhead", "recall")
 FULL_PARTS = ("speed", "memory", "overhead")
 # Asks for no model.
 DATASET = "dataset"
-# Asks for the miniature model alone.
-SWEEP = "sweep"
+# Ask for the miniature model alone.
+SWEEP, AUGMENT = "sweep", "augment"
+BESIDE = (DATASET, SWEEP, AUGMENT)
 TABLES = ROOT / "docs" / "benchmarks"
 KEPT = ROOT / ".host" / "bench"
 MEMORY_UPDATES = 5
@@ -54,14 +55,14 @@ def main(arguments: list[str]) -> int:
     if DATASET in options.parts.split(",") or not (options.parts or options.model or options.quick):
         found |= _dataset(options.out)
     asked = [part for part in options.parts.split(",") if part]
-    if asked and set(asked) <= {DATASET, SWEEP}:
+    if asked and set(asked) <= set(BESIDE):
         models = []
-    sweeps = SWEEP in asked or not (asked or options.model or options.quick)
+    painted = [part for part in (SWEEP, AUGMENT) if part in asked or not (asked or options.model or options.quick)]
     with tempfile.TemporaryDirectory(prefix="kiln-bench-") as folder:
-        if models or sweeps:
+        if models or painted:
             start_host(Path(folder) / "base")
-        if sweeps:
-            found |= _sweep(Path(folder), precision, options)
+        for part in painted:
+            found |= _painted(part, Path(folder), precision, options)
         for model in models:
             (Path(folder) / model).mkdir()
             work = Work(model_name=model, folder=Path(folder) / model, precision=precision, kept=options.kept)
@@ -83,13 +84,13 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--precision", choices=("fp32", "bf16"), help="default: bf16 on a GPU, fp32 on a CPU")
     parser.add_argument("--quick", action="store_true", help="fewer rounds, and no training of a character")
     parser.add_argument("--model", default="", help=f"some of {', '.join(SIDES)}, with commas")
-    parser.add_argument("--parts", default="", help=f"some of {', '.join((*PARTS, DATASET, SWEEP))}, with commas")
+    parser.add_argument("--parts", default="", help=f"some of {', '.join((*PARTS, *BESIDE))}, with commas")
     parser.add_argument("--out", type=Path, default=TABLES, help="where the tables go")
     # One peer by itself, in a process of its own.
     parser.add_argument("--job", help=argparse.SUPPRESS)
     parser.add_argument("--kept", type=Path, default=KEPT, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
-    for name, known in (("model", SIDES), ("parts", (*PARTS, DATASET, SWEEP))):
+    for name, known in (("model", SIDES), ("parts", (*PARTS, *BESIDE))):
         if unknown := [word for word in getattr(options, name).split(",") if word and word not in known]:
             parser.error(f"--{name} has {', '.join(unknown)}; known are {', '.join(known)}")
     return options
@@ -102,7 +103,7 @@ def _measured(work: Work, device: str, options: argparse.Namespace) -> dict[str,
     from .bench_recall import trait_recall
 
     small = work.model_name == MINIATURE
-    wanted = [part for part in options.parts.split(",") if part and part not in (DATASET, SWEEP)] or list(
+    wanted = [part for part in options.parts.split(",") if part and part not in BESIDE] or list(
         PARTS if small else FULL_PARTS
     )
     if options.quick and "recall" in wanted and not options.parts:
@@ -139,16 +140,17 @@ def _dataset(out: Path) -> dict[str, float]:
     return bench_dataset.ratios(parts)
 
 
-def _sweep(folder: Path, precision: str, options: argparse.Namespace) -> dict[str, float]:
-    """What a sweep costs beside plain sampling, measured and written; its ratios."""
-    from . import bench_sweep
+def _painted(part: str, folder: Path, precision: str, options: argparse.Namespace) -> dict[str, float]:
+    """What a sweep or an augmentation costs beside plain sampling, measured and written; its ratios."""
+    from . import bench_augment, bench_sweep
 
-    print("sweep: painting grids", file=sys.stderr, flush=True)
-    (folder / SWEEP).mkdir()
-    work = Work(model_name=MINIATURE, folder=folder / SWEEP, precision=precision, kept=options.kept)
-    parts = bench_sweep.measure(work)
-    bench_sweep.write(parts, options.out, _processor())
-    return bench_sweep.ratios(parts)
+    print(f"{part}: painting", file=sys.stderr, flush=True)
+    (folder / part).mkdir()
+    work = Work(model_name=MINIATURE, folder=folder / part, precision=precision, kept=options.kept)
+    bench = {SWEEP: bench_sweep, AUGMENT: bench_augment}[part]
+    parts = bench.measure(work)
+    bench.write(parts, options.out, _processor())
+    return bench.ratios(parts)
 
 
 def _processor() -> str:

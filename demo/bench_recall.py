@@ -44,7 +44,7 @@ def _marked(work: Work, lora: dict[str, Tensor]) -> float:
     return round(recall(shots, painted(work, lora, shots)), 4)
 
 
-def painted(work: Work, lora: dict[str, Tensor], shots: Sequence[Shot]) -> list[Image.Image]:
+def painted(work: Work, lora: dict[str, Tensor], shots: Sequence[Shot], steps: int = STEPS) -> list[Image.Image]:
     """The shots, all together: Euler's method on the host's `normal` schedule, as its KSampler does it one by one."""
     import comfy.samplers
 
@@ -57,7 +57,7 @@ def painted(work: Work, lora: dict[str, Tensor], shots: Sequence[Shot]) -> list[
     host, vae = HostModel(model, clip, work.loaded[2]), work.loaded[2]
     view = View(original=(SIDE, SIDE), crop=(0, 0), target=(SIDE, SIDE))
     sampling = model.get_model_object("model_sampling")
-    sigmas = comfy.samplers.calculate_sigmas(sampling, "normal", STEPS).to(model.load_device)
+    sigmas = comfy.samplers.calculate_sigmas(sampling, "normal", steps).to(model.load_device)
     with host.open(precision="model's own", checkpointing=False), torch.no_grad():
         conds = host.encode_text([shot.prompt for shot in shots], [view] * len(shots), clip_skip=1, max_tokens=0)
         [nothing] = host.encode_text([""], [view], clip_skip=1, max_tokens=0)

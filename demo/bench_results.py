@@ -28,6 +28,9 @@ BARS: tuple[tuple[str, float, bool], ...] = (
     ("sweep_cell_time_many_vs_few", 1.05, False),
     ("sweep_peak_memory_many_vs_few", 1.05, False),
     ("sweep_patches_a_column", 1.0, False),
+    ("augment_vs_plain_sampling", 1.05, False),
+    ("augment_picture_time_many_vs_few", 1.05, False),
+    ("augment_peak_memory_many_vs_few", 1.05, False),
 )
 
 

@@ -18,7 +18,7 @@ from .world import vocabulary as words
 from .world.characters import Character
 
 PICTURES = 24
-SEEN = 2400
+SEEN = 1600
 """Pictures that every arm is trained on, repeats counted: none may learn more for having more files."""
 
 Build = Callable[[Studio, Character], Any]
@@ -95,7 +95,7 @@ def sheet(studio: Studio, name: str, character: Character, *, count: int, seen: 
     shots = idea.shots(character, count)
     rows = [studio.paint(shots, None)]
     for arm in idea.arms:
-        rows.append(studio.paint(shots, _run(studio, name, arm, character, seen).checkpoint(0).file))
+        rows.append(studio.paint(shots, _run(studio, arm, character, seen).checkpoint(0).file))
     width, height = rows[0][0].size
     made = Image.new("RGB", (width * len(shots), height * len(rows)), "white")
     for r, row in enumerate(rows):
@@ -104,9 +104,10 @@ def sheet(studio: Studio, name: str, character: Character, *, count: int, seen: 
     return made
 
 
-def _run(studio: Studio, name: str, arm: Arm, character: Character, seen: int) -> Any:
+def _run(studio: Studio, arm: Arm, character: Character, seen: int) -> Any:
+    """Her LoRA of that arm; studies that build the same dataset share it."""
     dataset = _as_long(arm.build(studio, character), seen)
-    return studio.train(f"{name} {arm.name} {character.name}", dataset, epochs=1)
+    return studio.train(f"{arm.build.__name__.strip('_')} {character.name}", dataset, epochs=1)
 
 
 def measure(
@@ -120,7 +121,7 @@ def measure(
         plain = studio.marks(shots, None)
         row: dict[str, Any] = {"character": character.name}
         for arm in idea.arms:
-            found = studio.marks(shots, _run(studio, name, arm, character, seen).checkpoint(0).file)
+            found = studio.marks(shots, _run(studio, arm, character, seen).checkpoint(0).file)
             scores = [idea.score(shot, tags, base) for shot, tags, base in zip(shots, found, plain, strict=True)]
             known = [score for score in scores if score is not None]
             row[arm.name] = round(sum(known) / len(known), 4) if known else None

@@ -18,7 +18,7 @@ from PIL import Image
 
 from .bench_recall import painted
 from .bench_work import MINIATURE_FILE, start_host
-from .graphs import CFG, CONTROLNET, SAMPLER, SCHEDULER, SIDE, STEPS
+from .graphs import CFG, CONTROLNET, SAMPLER, SCHEDULER, SIDE
 from .marking import found_tags
 from .mount import ROOT
 from .shots import Shot
@@ -30,6 +30,8 @@ CONTROL_FILE = ROOT / "demo" / "models" / "controlnet" / CONTROLNET
 BATCH = 8
 TOGETHER = 16
 """Pictures painted at once."""
+STEPS = 10
+"""Of the sampler: with 20 the tagger found the same shares (0.80 of the traits, 0.72 of what prompts asked for)."""
 # Those of the pack's example workflow.
 SETTINGS: dict[str, Any] = {
     "batch_size": BATCH, "dim": 32, "alpha": 32.0, "conv_dim": 8, "conv_alpha": 8.0, "unet_lr": 2e-3, "text_lr": 2e-3,
@@ -115,7 +117,7 @@ class Studio:
             for start in range(0, len(missing), TOGETHER):
                 some = missing[start : start + TOGETHER]
                 # `painted` asks its work for nothing but the loaded models.
-                for i, picture in zip(some, painted(self, tensors, [shots[i] for i in some]), strict=True):  # type: ignore[arg-type]
+                for i, picture in zip(some, painted(self, tensors, [shots[i] for i in some], STEPS), strict=True):  # type: ignore[arg-type]
                     _save(picture, files[i])
         return [Image.open(file).convert("RGB") for file in files]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from .marks import control_mark
 from .sampling import Control, Sampling, Watch, canny_edges, empty_latent, encode_prompt, sample, steered
+from .spans import share_of_schedule, step_noise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +41,7 @@ class StylePainter:
         self._model, self._clip, self._vae = model, clip, vae
         self._guides, self._negative, self._settings, self._watch = tuple(guides), negative, settings, watch
         self._encoded: dict[str, Any] = {}
+        self._spanned: dict[float, list[Control]] = {}
         self._marks = [
             repr((control_mark(g.control.net), g.control.strength, g.control.start, g.control.end)) for g in guides
         ]
@@ -54,11 +57,15 @@ class StylePainter:
         # The next picture's prompts are other ones; those of this one come once a variant.
         self._encoded = {}
 
+        @functools.cache
+        def own_latent() -> Any:
+            return self._vae.encode(_pixels(source))
+
         def paint(start: Image.Image, prompt: str, seed: int, denoise: float) -> Image.Image:
             conds = self._encode(prompt), self._encode(self._negative)
-            for guide, hint in zip(self._guides, hints, strict=True):
-                conds = steered(*conds, _spanned(guide.control, denoise), hint, self._vae)
-            latent = self._vae.encode(_pixels(start))
+            for control, hint in zip(self._controls(denoise), hints, strict=True):
+                conds = steered(*conds, control, hint, self._vae)
+            latent = own_latent() if start is source else self._vae.encode(_pixels(start))
             return _picture(
                 sample(
                     self._model, self._vae, *conds, latent, self._settings, seed=seed, denoise=denoise,
@@ -72,6 +79,20 @@ class StylePainter:
         if prompt not in self._encoded:
             self._encoded[prompt] = encode_prompt(self._clip, prompt)
         return self._encoded[prompt]
+
+    def _controls(self, denoise: float) -> list[Control]:
+        """The ControlNets with their spans as the host counts them (decision 14)."""
+        if denoise not in self._spanned:
+            noise = step_noise(self._model, self._settings, denoise)
+            self._spanned[denoise] = [
+                dataclasses.replace(
+                    guide.control,
+                    start=share_of_schedule(self._model, noise, guide.control.start),
+                    end=share_of_schedule(self._model, noise, guide.control.end),
+                )
+                for guide in self._guides
+            ]
+        return self._spanned[denoise]
 
 
 class PromptPainter:
@@ -99,16 +120,6 @@ class PromptPainter:
                 self._model, self._vae, positive, self._encoded, latent, self._settings, seed=seed, watch=self._watch
             )
         )
-
-
-def _spanned(control: Control, denoise: float) -> Control:
-    """The control with its span as shares of the whole noise schedule, which is what the host counts in.
-
-    Users mean shares of the steps that run; img2img runs only the last `denoise` of the schedule, and there an end of
-    0.45 would be over before the first step. Schedulers that space their steps evenly in time are met exactly.
-    """
-    start, end = (1 - denoise + denoise * share for share in (control.start, control.end))
-    return dataclasses.replace(control, start=start, end=end)
 
 
 def canny_hint(low: float, high: float) -> Callable[[Image.Image, int], Image.Image]:

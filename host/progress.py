@@ -18,6 +18,7 @@ class Progress:
     def __init__(self, total: int) -> None:
         self._bar = comfy.utils.ProgressBar(max(1, total))
         self._done = 0
+        self._place: float = 0
         self._total = max(1, total)
 
     def step(self, steps: int = 1) -> None:
@@ -27,7 +28,7 @@ class Progress:
     def __call__(self, done: int, total: int) -> None:
         """Stand at `done` of `total`: the form that the engine calls (`dataset.values.Progress`)."""
         check_interrupted()
-        self._done, self._total = done, max(1, total)
+        self._done, self._place, self._total = done, done, max(1, total)
         self._bar.update_absolute(done, self._total)
 
     def watch(self, model: Any) -> Callable[[int, Any, Any, int], None]:
@@ -37,7 +38,9 @@ class Progress:
 
         def step(number: int, x0: Any, x: Any, steps: int) -> None:
             preview = previewer.decode_latent_to_preview_image("JPEG", x0) if previewer else None
-            self._bar.update_absolute(self._done + (number + 1) / max(1, steps + 1), self._total, preview)
+            # Some pictures take the sampler twice; the bar does not go back for the second time.
+            self._place = max(self._place, self._done + (number + 1) / max(1, steps + 1))
+            self._bar.update_absolute(self._place, self._total, preview)
 
         return step
 

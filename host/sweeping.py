@@ -103,19 +103,19 @@ class SweepPainter:
         )
 
     def column(
-        self, parts: Sequence[tuple[dict[str, Tensor], float]], strength: float
+        self, parts: Sequence[tuple[dict[str, Tensor], float]], strength: float, prompts: Sequence[str]
     ) -> Callable[[str, int], Painting]:
-        """A function from prompt and seed to picture; the LoRA is patched in once, and each prompt read once."""
+        """A function from one of the prompts and a seed to the picture. The LoRA is patched in once. All prompts are
+        read before the first picture: where memory is short, text encoder and model would drive each other out.
+        """
         model, clip, vae = self._loaded()
         unmatched = tuple(name for tensors, _ in parts for name in unmatched_keys(model, clip, tensors))
         for tensors, factor in parts:
             model, clip = with_lora(model, clip, tensors, strength * factor)
         negative = encode_prompt(clip, self._bases.negative)
-        read: dict[str, Any] = {}
+        read = {prompt: encode_prompt(clip, prompt) for prompt in dict.fromkeys(prompts)}
 
         def paint(prompt: str, seed: int) -> Painting:
-            if prompt not in read:
-                read[prompt] = encode_prompt(clip, prompt)
             return self._bases.paint((model, clip, vae), read[prompt], negative, seed, unmatched)
 
         return paint

@@ -27,7 +27,7 @@ from .inputs import inputs_of, only, settings_from, values_of
 from .pictures import from_mask
 from .sampling import sampling_inputs, take_sampling
 from .search import search_words
-from .sheets import sheet_images
+from .sheets import sheet_images, sheet_note
 from .showing import output, shown
 from .tagging import NONE, check_tagger, tag_with, tagger_inputs
 
@@ -114,9 +114,8 @@ class ControlNetStyleAugment(io.ComfyNode):
             tag=tag_with(one["tagger"], one["tag_threshold"], progress),
         )  # fmt: skip
         done = augment(pictures, _plan(one), studio, progress)
-        return output(
-            done.dataset, done.report, done.rejected, sheet_images(done.shown), done.table, ui=_picks(done)
-        )  # fmt: skip
+        report = done.report + sheet_note(done.shown)
+        return output(done.dataset, report, done.rejected, sheet_images(done.shown), done.table, ui=_picks(done))
 
 
 def _picks(done: Augmented) -> dict[str, Any]:

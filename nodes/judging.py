@@ -7,36 +7,20 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..dataset.ccip import get_ccip, list_ccip
-from ..dataset.score_cache import ScoreCache
-from ..dataset.tagger import (
-    HUB_TAGGERS,
-    TaggerOnDemand,
-    find_tagger,
-    get_tagger,
-    list_taggers,
-    tagger_mark,
-    why_missing,
-)
 from ..dataset.tagger_formats import read_labels
 from ..dataset.tags import tag_key
 from ..dataset.values import Progress
 from ..host.alike import ClipVisionAlike
-from ..host.paths import cache_folder, ccip_folders, tagger_folders
+from ..host.paths import ccip_folders
 from ..sweep.judging import Judges
 from . import sockets
-
-NONE = "none"
+from .tagging import NONE, open_tagger, tagger_input
 
 
 def judge_inputs() -> list[io.Input]:
     """Inputs for what scores; with none of them a sweep only looks for spoiled pictures."""
     return [
-        io.Combo.Input(
-            "tagger",
-            options=[NONE, *list_taggers(tagger_folders())],
-            default=NONE,
-            tooltip="Scores trait recall, flexibility and bleed. The one that tagged the dataset is the fairest.",
-        ),
+        tagger_input("Scores trait recall, flexibility and bleed. The one that tagged the dataset is the fairest."),
         io.Combo.Input(
             "ccip",
             options=[NONE, *list_ccip(ccip_folders())],
@@ -52,14 +36,6 @@ def judge_inputs() -> list[io.Input]:
     ]
 
 
-def tagger_there(name: str | None) -> bool | str:
-    """Whether a tagger can be used, or why not; None is a name that comes by wire."""
-    folders = tagger_folders()
-    if name in (None, NONE) or name in HUB_TAGGERS or find_tagger(str(name), folders):
-        return True
-    return why_missing(str(name), folders)
-
-
 def judges_from(tagger: str, ccip: str, clip_vision: Any, threshold: float, progress: Progress) -> Judges:
     """The judges of a sweep, fetched where they are not there yet; `progress` hears the bytes of a download."""
     vision = None if clip_vision is None else ClipVisionAlike(clip_vision)
@@ -67,9 +43,6 @@ def judges_from(tagger: str, ccip: str, clip_vision: Any, threshold: float, prog
     alike, near = character or vision, vision or character
     if tagger == NONE:
         return Judges(alike=alike, near=near)
-    files = get_tagger(tagger, tagger_folders(), progress)
+    files, on_demand, scores = open_tagger(tagger, progress)
     known = frozenset(tag_key(row[0]) for row in read_labels(files.tags).rows if row and row[1] != "rating")
-    cache = ScoreCache(cache_folder() / "tags", tagger_mark(files))
-    return Judges(
-        tagger=TaggerOnDemand(files=files), known=known, scores=cache, threshold=threshold, alike=alike, near=near
-    )
+    return Judges(tagger=on_demand, known=known, scores=scores, threshold=threshold, alike=alike, near=near)

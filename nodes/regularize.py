@@ -20,7 +20,7 @@ from . import sockets
 from .inputs import inputs_of, settings_from, values_of
 from .sampling import sampling_inputs, take_sampling
 from .search import search_words
-from .sheets import sheet_images
+from .sheets import sheet_images, sheet_note
 from .showing import output
 from .tagging import check_tagger, tag_with, tagger_inputs
 
@@ -83,7 +83,7 @@ class RegularizationSet(io.ComfyNode):
             wildcards=Wildcards(wildcard_folders(), lists), tag=tag_with(tagger, tag_threshold, progress),
         )  # fmt: skip
         done = regularization_set(options, workshop, progress)
-        return output(done.dataset, done.report, done.rejected, sheet_images(done.shown))
+        return output(done.dataset, done.report + sheet_note(done.shown), done.rejected, sheet_images(done.shown))
 
 
 def _sizes(dataset: Dataset | None, recipe: Recipe | None, options: RegularizationOptions) -> list[tuple[int, int]]:

@@ -18,6 +18,12 @@ from .pictures import to_image
 _SHEET = SheetOptions(columns=6, rows=5, cell=224, caption_lines=5, pages=12)
 
 
+def sheet_note(shown: Sequence[object]) -> str:
+    """For a report: that the sheets end before the pictures do; empty when they show all."""
+    seen = len(_SHEET.shown(len(shown)))
+    return "" if seen == len(shown) else f"\nThe sheets show the first {seen} of {len(shown)} pictures."
+
+
 def sheet_images(shown: Sequence[tuple[Record, str]]) -> Tensor:
     """Pages as an IMAGE: each record with its name and what is said of it, 30 a page, 360 at the most."""
     keys = record_keys(Dataset(records=tuple(record for record, _ in shown)))

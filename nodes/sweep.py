@@ -17,10 +17,11 @@ from ..sweep.session import Axes, plan_of, sweep
 from ..trainer.values import Run
 from . import sockets
 from .inputs import inputs_of, int_input, settings_from
-from .judging import judge_inputs, judges_from, tagger_there
+from .judging import judge_inputs, judges_from
 from .pictures import to_image
 from .sampling import sampling_from, sampling_inputs
 from .search import search_words
+from .tagging import check_tagger
 
 
 class EpochSweep(io.ComfyNode):
@@ -71,7 +72,7 @@ class EpochSweep(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, tagger: str | None = None) -> bool | str:
         """Answer in the host's place, whose own check says only that the name is not in the list."""
-        return tagger_there(tagger)
+        return check_tagger(tagger)
 
     @classmethod
     def execute(

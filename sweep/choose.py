@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -38,9 +39,10 @@ class Choice:
 def choose(marks: Mapping[Column, Marks]) -> Choice:
     """The best column of a sweep, of those that put the whole LoRA on: block weights are told and never chosen.
 
-    Corrupt columns are out. What counts is trait recall and flexibility, else likeness less memorisation; among equals
-    less bleed and memorisation, then the earlier epoch, then the strength nearest to 1. Where nothing was measured it
-    is the last sound epoch. Raises ValueError without a column that has a LoRA.
+    Corrupt columns are out. What counts is trait recall and flexibility; where no trait was measured, likeness less
+    memorisation stands for it. Among equals it is less bleed and memorisation, then the earlier epoch, then the
+    strength nearest to 1. Where nothing tells what was learned it is the last sound epoch. Raises ValueError without a
+    column that has a LoRA.
     """
     plain = next((one.corrupt for column, one in marks.items() if not column.epoch), 0.0)
     whole = [column for column in marks if column.epoch and not column.blocks]
@@ -53,8 +55,11 @@ def choose(marks: Mapping[Column, Marks]) -> Choice:
     front = pareto_front({column: marks[column] for column in sound})
     if not values:
         column = max(candidates, key=lambda c: (c.epoch, -abs(c.strength - 1)))
-        words = "nothing was measured (no tagger, CLIP_VISION or CCIP, or no prompt to measure by), so the last"
-        return Choice(column=column, reason=f"{_named(column)}: {words} sound epoch.{_about_out(out)}", front=front)
+        words = (
+            "nothing tells what was learned (that takes a tagger and a prompt that leaves traits to the trigger, or "
+            "the dataset with a CLIP_VISION or CCIP), so it is the last sound epoch."
+        )
+        return Choice(column=column, reason=f"{_named(column)}: {words}{_about_out(out)}", front=front)
     steadied = smoothed(values)
     best = max(steadied.values())
     equal = [column for column in steadied if steadied[column] >= best - TIE]
@@ -86,28 +91,33 @@ def pareto_front(marks: Mapping[Column, Marks]) -> frozenset[Column]:
 
 
 def smoothed(values: Mapping[Column, float]) -> dict[Column, float]:
-    """Each value with its neighbouring epochs of the same strength, weighed 1-2-1 (2-1 at the ends).
+    """Each value with its neighbouring epochs of the same strength, weighed 1-2-1 (2-1 where there is one neighbour).
 
-    Learning moves slowly from epoch to epoch and chance does not, so an epoch that stands out alone is luck.
+    Learning moves slowly from epoch to epoch and chance does not, so an epoch that stands out alone is luck. The nearer
+    of two neighbours counts for more, and what lies further off than twice the smallest step is none.
     """
     found = dict(values)
     for strength in {column.strength for column in values}:
         line = sorted((c for c in values if c.strength == strength), key=lambda c: c.epoch)
         if len(line) < _SMOOTHED_FROM:
             continue
+        reach = 2 * min(after.epoch - before.epoch for before, after in itertools.pairwise(line))
         for i, column in enumerate(line):
-            around = [line[j] for j in (i - 1, i + 1) if 0 <= j < len(line)]
-            found[column] = (2 * values[column] + sum(values[c] for c in around)) / (2 + len(around))
+            beside = (*line[max(0, i - 1) : i], *line[i + 1 : i + 2])
+            gaps = {c: gap for c in beside if (gap := abs(c.epoch - column.epoch)) <= reach}
+            if gaps:
+                around = sum(values[c] / gap for c, gap in gaps.items()) / sum(1 / gap for gap in gaps.values())
+                found[column] = (2 * values[column] + len(gaps) * around) / (2 + len(gaps))
     return found
 
 
 def _values(columns: Sequence[Column], marks: Mapping[Column, Marks]) -> dict[Column, float]:
-    """What each column is worth; empty when nothing was measured."""
+    """What each column is worth; empty when nothing tells what was learned."""
     sums = {column: value for column in columns if (value := marks[column].sum) is not None}
     if sums:
         return sums
     return {
-        column: one.likeness - (one.memorised or 0.0)
+        column: one.likeness - (one.memorised or 0.0) + (one.flexibility or 0.0)
         for column in columns
         if (one := marks[column]).likeness is not None
     }
@@ -144,14 +154,15 @@ def _compared(
     steadied: Mapping[Column, float],
     marks: Mapping[Column, Marks],
 ) -> list[str]:
-    measured = "trait recall and flexibility" if marks[column].sum is not None else "likeness less memorisation"
+    one = marks[column]
+    learned = "trait recall" if one.sum is not None else "likeness less memorisation"
+    measured = learned if one.flexibility is None else f"{learned} and flexibility"
     steady = " averaged with neighbouring epochs" if steadied != values else ""
     said = [f"Highest {measured}{steady} of {len(values)} columns ({steadied[column]:.2f})."]
     others = [c for c in equal if c != column]
     if others:
         said.append(f"As good within {TIE:g}: {', '.join(_named(c).lower() for c in others[:3])}; of equals the one "
                     "with less bleed and memorisation is taken, then the earlier.")  # fmt: skip
-    one = marks[column]
     if one.traits is not None and one.traits < 0.5:
         said.append("Less than half of the traits are there: train longer, or raise the strength.")
     if one.flexibility is not None and one.flexibility < 0.6:

@@ -52,9 +52,10 @@ class Marks:
 
     @property
     def sum(self) -> float | None:
-        """Trait recall and flexibility together, what an epoch is chosen by; None when neither was measured."""
-        both = [value for value in (self.traits, self.flexibility) if value is not None]
-        return sum(both) if both else None
+        """Trait recall and flexibility together, what an epoch is chosen by; None where no trait was measured: in
+        following prompts alone the least trained epoch is the best.
+        """
+        return None if self.traits is None else self.traits + (self.flexibility or 0.0)
 
 
 def asked_of(row: Row, subject: Subject, known: frozenset[str]) -> Asked:

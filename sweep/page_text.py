@@ -5,7 +5,7 @@ STYLE = """
 body { font: 14px/1.4 system-ui, sans-serif; margin: 16px; }
 h1 { font-size: 20px; margin: 0 0 8px; } h2 { font-size: 16px; margin: 20px 0 8px; }
 .reason { font-size: 16px; max-width: 70em; }
-.scores { display: flex; flex-wrap: wrap; gap: 20px; align-items: flex-start; }
+.scores { display: flex; flex-wrap: wrap; gap: 20px; align-items: flex-start; margin-bottom: 20px; }
 .scores table { border-collapse: collapse; } .scores td, .scores th { padding: 3px 10px; text-align: right; }
 .scores th:first-child { text-align: left; } .scores tr { border-bottom: 1px solid var(--edge); }
 .scores tr.best { font-weight: bold; color: var(--mark); } .scores tr.front th::after { content: " \\2022"; }
@@ -21,7 +21,8 @@ h1 { font-size: 20px; margin: 0 0 8px; } h2 { font-size: 16px; margin: 20px 0 8p
 pre { white-space: pre-wrap; overflow-wrap: anywhere; }
 #zoom { position: fixed; inset: 0; background: #000d; color: #eee; display: flex; z-index: 9; overflow: hidden; }
 #zoom[hidden] { display: none; }
-#zoom img { margin: auto; max-width: calc(100% - 24em); max-height: 100%; object-fit: contain; cursor: grab;
+#zoom img { margin: auto; max-width: calc(100% - 24em); min-height: min(100%, 640px); max-height: 100%;
+  object-fit: contain; cursor: grab;
   transform-origin: center; image-rendering: auto; }
 #zoom pre { width: 22em; margin: 0; padding: 16px; background: #0008; overflow: auto; flex: none; }
 """

@@ -25,8 +25,10 @@ class Painter(Protocol):
     def places(self) -> Places:
         """Where the layers of a LoRA are in this model."""
 
-    def column(self, parts: Sequence[Part], strength: float) -> Paint:
-        """A function that paints with these parts of a LoRA on, each at its factor of the strength; none is none."""
+    def column(self, parts: Sequence[Part], strength: float, prompts: Sequence[str]) -> Paint:
+        """A function that paints these prompts with these parts of a LoRA on, each at its factor of the strength; none
+        is none.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,21 +86,23 @@ def _column(
     store: CellStore, cells: dict[tuple[str, Column, Row], Cell], progress: Callable[[int, int], None],
 ) -> None:  # fmt: skip
     """One column's cells into `cells`; without a missing one the LoRA is not even read."""
+    keys = {row: store.key(made[row]) for row in plan.rows}
+    kept = {key: store.read(key) for key in keys.values()}
+    missing = [row.prompt for row in plan.rows if kept[keys[row]] is None]
     paint: Paint | None = None
     for row in plan.rows:
         progress(len(cells), plan.total)
-        key = store.key(made[row])
-        cell = store.read(key)
+        cell = kept[keys[row]]
         if cell is None:
-            paint = paint or _ready(run, plan, column, painter)
-            cell = store.write(key, paint(row.prompt, row.seed), made[row])
+            paint = paint or _ready(run, plan, column, painter, missing)
+            cell = kept[keys[row]] = store.write(keys[row], paint(row.prompt, row.seed), made[row])
         cells[base, column, row] = cell
 
 
-def _ready(run: Run, plan: Plan, column: Column, painter: Painter) -> Paint:
+def _ready(run: Run, plan: Plan, column: Column, painter: Painter, prompts: Sequence[str]) -> Paint:
     if not column.epoch:
-        return painter.column((), 0.0)
+        return painter.column((), 0.0, prompts)
     lora = load_file(run.checkpoint(column.epoch).file)[0]
     preset = plan.presets[column.blocks] if column.blocks else Preset()
     places = painter.places() if preset.numbers else Places(of={}, counts=None)
-    return painter.column(parts_of(lora, preset, places), column.strength)
+    return painter.column(parts_of(lora, preset, places), column.strength, prompts)

@@ -17,18 +17,18 @@ from ..trainer.files import write_text
 from ..trainer.formats import tag_shares
 from ..trainer.values import Run
 from .axes import columns, pick_bases, pick_prompts, pick_seeds, rows
-from .blocks import pick_presets
+from .blocks import parts_of, pick_presets
 from .choose import Choice, choose
 from .grid import Open, labelled_grid
 from .judging import Judges, Verdict, judge, subject_of
 from .marks import Subject
 from .options import SweepOptions
 from .page import about_cell, write_page
-from .plot import trade_plot
 from .render import Painter, Plan, render
 from .report import report, table, worst_traits
 from .store import CellStore
-from .values import Cell, Column, Grid, base_label
+from .trade import trade_plot
+from .values import WIRED, Cell, Column, Grid, base_label
 
 Progress = Callable[[int, int], None]
 
@@ -75,8 +75,12 @@ class Outcome:
 
 
 def plan_of(run: Run, axes: Axes, options: SweepOptions, bases: Bases) -> Plan:
-    """Everything that will be painted. Raises `KilnError` for what cannot be read."""
+    """Everything that will be painted. Raises `KilnError` for what cannot be read or does not fit the wired model."""
     presets = {preset.name: preset for preset in pick_presets(options.block_presets)}
+    if any(preset.numbers for preset in presets.values()):
+        places = bases.open(WIRED).places()
+        for preset in presets.values():
+            parts_of({}, preset, places)
     return Plan(
         bases=pick_bases(options.base_models, bases.names()),
         columns=columns(run, axes.epochs, axes.strengths, tuple(presets)),

@@ -59,7 +59,8 @@ def test_block_weights_change_the_weights_as_the_strength_would(world: Any, base
     seen = set()
     for key, patches in by_strength[1.0].items():
         kind = key.split("diffusion_model.")[1].split(".")[0]
-        factor = {"input_blocks": 0.5, "middle_block": 0.0, "output_blocks": 1.0}[kind]
+        # The time's embedding and the last convolution are in no block.
+        factor = {"input_blocks": 0.5, "middle_block": 0.0}.get(kind, 1.0)
         seen.add(factor)
         if factor == 0:
             assert key not in model.patches
@@ -79,7 +80,7 @@ def test_a_decoded_picture_with_nan_is_told(bases: Any, world: Any, monkeypatch:
         return pixels
 
     with torch.inference_mode():
-        paint = bases.open("").column((), 0.0)
+        paint = bases.open("").column((), 0.0, ["1girl"])
         assert paint("1girl", 3).broken == 0
         monkeypatch.setattr(world.vae, "decode", broken)
         assert paint("1girl", 3).broken == pytest.approx(0.25)
@@ -90,7 +91,7 @@ def test_named_checkpoints_are_read_only_when_they_paint(bases: Any) -> None:
     assert one.mark() != other.mark()
     assert one.mark() == bases.open("kiln-world-sd15.safetensors").mark()
     with torch.inference_mode():
-        painted = [painter.column((), 0.0)("1girl", 3).picture for painter in (one, other)]
+        painted = [painter.column((), 0.0, ["1girl"])("1girl", 3).picture for painter in (one, other)]
     # The same checkpoint, once by name and once by wire.
     assert np.array_equal(*map(np.asarray, painted))
 
@@ -102,7 +103,7 @@ def test_clip_visions_features_are_of_the_whole_picture(inside: Path) -> None:
 
     config = inside / "tiny.json"
     config.write_text(
-        '{"model_type": "clip_vision_model", "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1,'
+        '{"model_type": "clip_vision_model", "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,'
         ' "num_attention_heads": 2, "num_channels": 3, "patch_size": 16, "image_size": 32, "projection_dim": 8,'
         ' "hidden_act": "quick_gelu", "layer_norm_eps": 1e-5}'
     )
@@ -122,4 +123,4 @@ def test_clip_visions_features_are_of_the_whole_picture(inside: Path) -> None:
     np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-5)
     same = alike.similarity(rows, rows)
     assert same[0, 2] == pytest.approx(1, abs=1e-5)
-    assert same[0, 1] < 0.9999
+    assert same[0, 1] < same[0, 2] - 1e-5

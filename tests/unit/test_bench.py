@@ -11,7 +11,16 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from demo import bench, bench_dataset, bench_measure, bench_parts, bench_peers, bench_results, bench_sweep  # noqa: E402
+from demo import (  # noqa: E402
+    bench,
+    bench_augment,
+    bench_dataset,
+    bench_measure,
+    bench_parts,
+    bench_peers,
+    bench_results,
+    bench_sweep,
+)
 from demo.bench_results import CORE, DIFFUSERS, OURS  # noqa: E402
 from demo.family import UNET  # noqa: E402
 
@@ -239,3 +248,23 @@ def test_a_sweep_is_compared_with_plain_sampling_and_with_fewer_cells(tmp_path: 
     bench_sweep.write(parts, tmp_path, "a machine")
     assert "| Epoch Sweep | 16 | 0.650 s |" in (tmp_path / "sweep.md").read_text(encoding="utf-8")
     assert json.loads((tmp_path / "sweep.json").read_text(encoding="utf-8"))["patches"] == 3
+
+
+def test_an_augmentation_is_compared_with_plain_sampling_and_with_fewer_variants(tmp_path: Path) -> None:
+    parts = {
+        "few_pictures": 6, "many_pictures": 24, "side": 128, "steps": 25, "denoise": 0.6,
+        "peak_bytes": {"few": 1000, "many": 1010},
+        "seconds": {"few": 10.0, "many": 41.0},
+        "rounds": [{"augment": s, "plain": 10.0} for s in (10.1, 10.3, 40.0)],
+    }  # fmt: skip
+    found = bench_augment.ratios(parts)
+    assert found == {
+        "augment_vs_plain_sampling": 1.03, "augment_picture_time_many_vs_few": 1.025,
+        "augment_peak_memory_many_vs_few": 1.01,
+    }  # fmt: skip
+    assert bench_results.missed(found) == []
+    slow = bench_results.missed({**found, "augment_vs_plain_sampling": 1.06})
+    assert [words.split()[0] for words in slow] == ["augment_vs_plain_sampling"]
+    bench_augment.write(parts, tmp_path, "a machine")
+    assert "| ControlNet Style Augment | 24 |" in (tmp_path / "augment.md").read_text(encoding="utf-8")
+    assert json.loads((tmp_path / "augment.json").read_text(encoding="utf-8"))["many_pictures"] == 24

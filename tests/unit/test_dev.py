@@ -196,6 +196,21 @@ def test_words_after_test_become_pytests(given: list[str], passed: list[str]) ->
 
 
 @pytest.mark.parametrize(
+    ("words", "cores", "workers"),
+    [
+        (["tests"], 2, "2"),
+        (["tests/unit", "-k", "stamp"], 64, "4"),
+        (["tests"], 1, None),
+        (["tests/unit/test_dev.py::test_x"], 8, None),
+        (["tests", "-n", "0"], 8, None),
+        (["tests", "-s"], 8, None),
+    ],
+)
+def test_folders_run_side_by_side(words: list[str], cores: int, workers: str | None) -> None:
+    assert dev.side_by_side(words, cores) == (["-n", workers, "--dist", "loadfile"] if workers else [])
+
+
+@pytest.mark.parametrize(
     ("target", "needed"),
     [
         ("tests", True),

@@ -13,8 +13,8 @@ import pytest
 
 # What the examples use of ComfyUI itself. Types of other packs do not belong in an example.
 CORE = {
-    "CheckpointLoaderSimple", "ControlNetLoader", "ImageScaleBy", "KSampler", "LoadImage", "LoraLoader", "LossGraphNode",
-    "MarkdownNote", "Note", "PreviewAny", "PreviewImage", "SaveImage", "VAEDecode",
+    "CheckpointLoaderSimple", "ControlNetLoader", "ImageScaleBy", "KSampler", "LoadImage", "LoraLoader",
+    "LossGraphNode", "MarkdownNote", "Note", "PreviewAny", "PreviewImage", "SaveImage", "VAEDecode",
 }  # fmt: skip
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 

@@ -51,7 +51,7 @@ class Reading:
 def learn(text: Text) -> Reading:
     """Build, teach what other adapters would give, load into core; under inference mode, as prompts run."""
     with torch.inference_mode(), alone():
-        clip = _clip(text)
+        clip = make_clip(text)
         network = clip.cond_stage_model
         model = HostModel(build(FAMILIES["FluxSchnell"]), clip, None)
         weights = {name: tensor.clone() for name, tensor in network.state_dict().items()}
@@ -88,7 +88,7 @@ def offered(path: str) -> list[str]:
     return [layer.key for layer in text_layers(SimpleNamespace(cond_stage_model=made))]
 
 
-def _clip(text: Text) -> Any:
+def make_clip(text: Text) -> Any:
     """The host's CLIP object around the tiny encoders, fp32, with random weights."""
     target = comfy.supported_models_base.ClipTarget(_made(text.tokenizer, text.tokenizer_given), named(text.model))
     target.params.update(_found(text.given))

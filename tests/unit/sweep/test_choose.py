@@ -82,8 +82,11 @@ def test_neighbours_count_half_and_strengths_do_not_mix() -> None:
     few = {column(e, 0.5): float(e) for e in (1, 2, 4)}
     found = smoothed({**values, **few})
     assert [found[column(e)] for e in (1, 2, 4, 8)] == pytest.approx(
-        [(0 + 0 + 1) / 3, (2 + 0 + 0.5) / 4, (1 + 1 + 0.5) / 4, (1 + 0.5) / 3]
+        # 4 is twice as far from 2 as 1 is, and 8 is too far off for anybody.
+        [(0 + 0 + 1) / 3, (2 * 1 + 2 * (2 / 3 * 0 + 1 / 3 * 0.5)) / 4, (1 + 1) / 3, 0.5]
     )
+    even = {column(e): v for e, v in ((2, 0.0), (4, 1.0), (6, 0.5), (8, 0.5))}
+    assert list(smoothed(even).values()) == pytest.approx([1 / 3, 2.5 / 4, 2.5 / 4, 0.5])
     assert {c: found[c] for c in few} == few
 
 
@@ -108,7 +111,20 @@ def test_with_nothing_measured_it_is_the_last_sound_epoch_at_the_strength_neares
     }
     choice = choose(marks)
     assert (choice.epoch, choice.strength) == (2, 0.9)
-    assert "nothing was measured" in choice.reason
+    assert "nothing tells what was learned" in choice.reason
+
+
+def test_following_prompts_alone_chooses_no_epoch() -> None:
+    """The epoch that has learned the least follows them best."""
+    marks = {column(e): Marks(flexibility=1 - 0.2 * e) for e in (1, 2, 3)}
+    choice = choose(marks)
+    assert choice.epoch == 3
+    assert "nothing tells what was learned" in choice.reason
+    alike = {c: Marks(flexibility=one.flexibility, likeness=0.3 * c.epoch) for c, one in marks.items()}
+    assert choose(alike).epoch == 3
+    assert "Highest likeness less memorisation and flexibility" in choose(alike).reason
+    burnt = {c: Marks(flexibility=one.flexibility, likeness=0.5 + 0.1 * c.epoch) for c, one in marks.items()}
+    assert choose(burnt).epoch == 1
 
 
 def test_block_weights_are_told_and_not_chosen() -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-import pytest
-from PIL import Image, ImageChops
+import itertools
 
+import pytest
+from PIL import Image, ImageChops, ImageDraw
+
+from lora_kiln.dataset.lettering import Lettering
+from lora_kiln.sweep import trade
 from lora_kiln.sweep.choose import choose
 from lora_kiln.sweep.grid import Open, labelled_grid
 from lora_kiln.sweep.marks import Marks
-from lora_kiln.sweep.plot import loss_plot, trade_plot
+from lora_kiln.sweep.plot import loss_plot
+from lora_kiln.sweep.trade import trade_plot
 from lora_kiln.sweep.values import Column
 
 COLORS = [["red", "lime", "blue"], ["cyan", "magenta", "yellow"]]
@@ -88,12 +93,36 @@ def test_the_trade_plot_puts_more_traits_to_the_right_and_more_flexibility_above
     sheet = trade_plot(scored, choose(scored), size=(720, 560))
     ring = [(x, y) for x in range(sheet.width) for y in range(sheet.height) if sheet.getpixel((x, y)) == (196, 72, 40)]
     x, y = (sum(values) / len(values) for values in zip(*ring, strict=True))
-    # By hand: the frame is 56..696 across and 40..512 down, so 0.7 is at 504 and 0.8 at 134.4.
-    assert abs(x - 504) < 12
-    assert abs(y - 134.4) < 12
-    front = sheet.getpixel((round(56 + 640 * 0.2), round(512 - 472 * 0.9)))
-    beaten = sheet.getpixel((round(56 + 640 * 0.6), round(512 - 472 * 0.3)))
-    assert (front, beaten) == ((36, 82, 160), (150, 160, 178))
+    # By hand: 0.2 to 0.7 lie on 72..680 across, and 0.3 to 0.9 on 488..56 upwards.
+    assert abs(x - 680) < 12
+    assert abs(y - 128) < 12
+    assert sheet.getpixel((72, 56)) == (36, 82, 160)
+    assert sheet.getpixel((558, 488)) == (150, 160, 178)
+
+
+def test_points_that_lie_on_each_other_share_a_label_and_no_label_covers_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scored = marks(**{f"e{e}": (0.3 + 0.05 * min(e, 7), 1.0) for e in range(1, 11)})
+    scored |= {Column(epoch=e, strength=0.5): Marks(traits=0.3, flexibility=1.0) for e in (1, 2, 3, 9, 10)}
+    scored[Column(epoch=4, strength=0.5, blocks="OUTD")] = Marks(traits=0.61, flexibility=0.97)
+    written: dict[str, tuple[float, float, float, float]] = {}
+
+    class Recorded(Lettering):
+        def draw(self, pen: ImageDraw.ImageDraw, place: tuple[float, float], line: str, fill: str) -> None:
+            written[line] = (*place, place[0] + self.width(line), place[1] + self.height)
+            super().draw(pen, place, line, fill)
+
+    monkeypatch.setattr(trade, "Lettering", Recorded)
+    trade_plot(scored, choose(scored))
+    # Epoch 8 is chosen: 7 has a poorer neighbour.
+    labels = {"1", "2", "3", "4", "5", "6", "8", "7, 9-10", "1-3, 9-10 x0.5", "4 x0.5 OUTD"}
+    assert labels <= set(written)
+    assert "no LoRA" not in written
+    boxes = [written[label] for label in sorted(labels)]
+    for a, b in itertools.combinations(boxes, 2):
+        assert a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] or b[3] <= a[1]
+    assert all(left >= 0 and top >= 0 and right <= 720 and bottom <= 560 for left, top, right, bottom in boxes)
 
 
 def test_without_scores_the_trade_plot_says_so() -> None:

@@ -31,6 +31,7 @@ class CountingPainter:
         self._mark, self._unmatched = mark, unmatched
         self.columns: list[tuple[float | None, float]] = []
         self.prompts: list[str] = []
+        self.read: list[list[str]] = []
 
     def mark(self) -> str:
         return self._mark
@@ -38,7 +39,8 @@ class CountingPainter:
     def places(self) -> Places:
         return Places(of={"x": ("down", 1), "t": ("text", 0)}, counts=BlockCounts(down=12, mid=1, up=12))
 
-    def column(self, parts: Sequence[Part], strength: float) -> Callable[[str, int], Painting]:
+    def column(self, parts: Sequence[Part], strength: float, prompts: Sequence[str]) -> Callable[[str, int], Painting]:
+        self.read.append(list(prompts))
         tensors = [
             (float(tensors["x.lora_up.weight"]), factor) for tensors, factor in parts if "x.lora_up.weight" in tensors
         ]
@@ -46,6 +48,7 @@ class CountingPainter:
         shade = round(10 * strength * sum(epoch * factor for epoch, factor in tensors))
 
         def paint(prompt: str, seed: int) -> Painting:
+            assert prompt in prompts
             self.prompts.append(prompt)
             return Painting(picture=Image.new("RGB", (8, 8), (shade, len(prompt), seed)), unmatched=self._unmatched)
 
@@ -108,6 +111,8 @@ def test_what_was_painted_is_found_again_after_a_stop_and_in_a_larger_sweep(run:
     assert painter.prompts[4:] == ["bb", "ccc"]
     # The column without the LoRA was whole, so it was not opened again.
     assert painter.columns == [(None, 0.0), (1.0, 1.0), (1.0, 1.0)]
+    # Nor was a prompt read whose picture is there.
+    assert painter.read == [["a", "bb", "ccc"], ["a", "bb", "ccc"], ["bb", "ccc"]]
     large = plan(run, "1,2", "1", ("a", "bb", "dddd"))
     grid = render(run, large, lambda _: painter, store, lambda *_: None)
     assert painter.prompts[6:] == ["dddd", "dddd", "a", "bb", "dddd"]

@@ -52,7 +52,7 @@ class Bases:
     def places(self) -> Places:
         return Places(of={}, counts=None)
 
-    def column(self, parts: Sequence[Part], strength: float) -> Callable[[str, int], Painting]:
+    def column(self, parts: Sequence[Part], strength: float, prompts: Sequence[str]) -> Callable[[str, int], Painting]:
         epoch = int(parts[0][0]["x.lora_up.weight"]) if parts else 0
 
         def paint(prompt: str, seed: int) -> Painting:
@@ -123,6 +123,13 @@ def judges(tmp_path: Path, tagger: ColorTagger) -> Judges:
     return Judges(tagger=tagger, known=known, scores=ScoreCache(tmp_path / "tags", "f" * 64), threshold=0.5)
 
 
+def test_block_weights_that_do_not_fit_are_told_before_anything_is_painted(run: Run, tmp_path: Path) -> None:
+    bases = Bases()
+    with pytest.raises(KilnError, match="this model has no such blocks"):
+        swept(run, tmp_path, bases, Judges(), block_presets=("OUTD",))
+    assert bases.painted == 0
+
+
 def test_the_epoch_that_knows_her_and_still_obeys_is_chosen(run: Run, tmp_path: Path) -> None:
     found = swept(run, tmp_path, Bases(), judges(tmp_path, ColorTagger()))
     scores = {column.epoch: one for column, one in found.verdict.marks.items()}
@@ -170,7 +177,7 @@ def test_a_second_sweep_paints_and_tags_nothing(run: Run, tmp_path: Path) -> Non
 def test_without_judges_the_last_epoch_is_taken_and_said_to_be_unmeasured(run: Run, tmp_path: Path) -> None:
     found = swept(run, tmp_path, Bases(), Judges())
     assert found.choice.epoch == 3
-    assert "nothing was measured" in found.report
+    assert "nothing tells what was learned" in found.report
 
 
 def test_each_base_model_has_a_sheet_and_scores_are_pooled(run: Run, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ PLAIN: dict[str, tuple[nn.Module, tuple[tuple[int, ...], ...]]] = {
     "linear": (nn.Linear(6, 10), ((3, 6), (2, 5, 6), (2, 2, 3, 6))),
     "linear without bias": (nn.Linear(6, 10, bias=False), ((3, 6), (2, 5, 6))),
     "1x1 conv": (nn.Conv2d(6, 10, 1), ((2, 6, 3, 5), (1, 6, 1, 1))),
+    "1x1 conv without bias": (nn.Conv2d(6, 10, 1, bias=False), ((2, 6, 3, 5),)),
 }
 CASES = [
     pytest.param(module, shape, id=f"{name} {shape}") for name, (module, shapes) in PLAIN.items() for shape in shapes
