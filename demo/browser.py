@@ -25,6 +25,21 @@ NODES2 = "Comfy.VueNodes.Enabled"
 # So does the banner that invites to Nodes 2.0; whether it was closed is kept in the browser.
 FIRST_VISIT = "localStorage.setItem('vueNodesBannerDismissed', 'true')"
 
+# Brings a panel inside a node into view: by the node's place, then by where the renderer has really put the panel.
+SHOW_PANEL = """async ([name, panel]) => {
+  const node = app.graph.nodes.find(one => one.comfyClass === name)
+  const view = app.canvas.ds
+  const drawn = () => new Promise(done => setTimeout(done, 250))
+  view.scale = 0.8
+  view.offset = [150 - node.pos[0], 150 - node.pos[1]]
+  app.canvas.setDirty(true, true)
+  await drawn()
+  const box = document.querySelector(panel)?.getBoundingClientRect()
+  if (box) view.offset = [view.offset[0] + (300 - box.left) / view.scale, view.offset[1] + (150 - box.top) / view.scale]
+  app.canvas.setDirty(true, true)
+  await drawn()
+}"""
+
 # What names us: our files, our routes and messages, our nodes and extensions.
 OURS = re.compile(r"kiln", re.IGNORECASE)
 # No faults: the page asks for a help page in its own language first, asks ComfyUI's registry about every pack, and

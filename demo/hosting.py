@@ -182,6 +182,11 @@ class Host:
         """Ask the server to stop the workflow that runs now."""
         self._request("POST", "/interrupt", json={}).raise_for_status()
 
+    def stop_work(self) -> None:
+        """Empty the queue and interrupt what runs."""
+        self._request("POST", "/queue", json={"clear": True})
+        self.interrupt()
+
     def run(
         self,
         prompt: Mapping[str, Any],

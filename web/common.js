@@ -114,6 +114,11 @@ export function addPanel(node, name, element, height) {
   return widget
 }
 
+/** Let the page keep the graph as it is now, for undo and for a reload: it does not see what modules change. */
+export function keepGraph() {
+  app.extensionManager.workflow?.activeWorkflow?.changeTracker?.checkState?.()
+}
+
 /**
  * Say something in a corner of the page.
  * @param {ComfyToast["severity"]} severity

@@ -1,5 +1,6 @@
 // Where datasets are in the graph: which node gives one, which Edit Tags changes it, and what the server calls it.
 import { app } from "../../scripts/app.js"
+import { keepGraph } from "./common.js"
 
 const DATASET = "KILN_DATASET"
 const KEPT = "kiln_datasets"
@@ -65,7 +66,10 @@ export function toldOf({ node, slot }) {
  * @param {Told[]} rows
  */
 export function remember(node, rows) {
-  node.properties[KEPT] = [...new Map(rows.map((row) => [row.slot, row])).values()]
+  const told = [...new Map(rows.map((row) => [row.slot, row])).values()]
+  if (JSON.stringify(node.properties[KEPT]) === JSON.stringify(told)) return
+  node.properties[KEPT] = told
+  keepGraph()
 }
 
 /**

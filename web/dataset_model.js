@@ -1,6 +1,5 @@
 // A dataset as the page has it: what the server says of its pictures, and the edits that Edit Tags holds.
-import { app } from "../../scripts/app.js"
-import { address, ask, later, route, say } from "./common.js"
+import { address, ask, keepGraph, later, route, say } from "./common.js"
 import { insertEdit, subjectOf, titleOf, toldOf } from "./dataset_graph.js"
 
 /**
@@ -245,7 +244,7 @@ export class DatasetModel extends EventTarget {
       widget.callback?.(widget.value)
     }
     this.edit.setDirtyCanvas(true, true)
-    app.extensionManager.workflow?.activeWorkflow?.changeTracker?.checkState?.()
+    keepGraph()
     void this.look()
   }
 

@@ -1,6 +1,6 @@
 // Pictures to keep or reject, in Select Images and ControlNet Style Augment. A click writes a line into `by_hand`.
 import { app } from "../../scripts/app.js"
-import { addPanel, ask, hear, later, make, route, say, trying } from "./common.js"
+import { addPanel, ask, hear, keepGraph, later, make, route, say, trying } from "./common.js"
 import { prepare } from "./dataset.js"
 import { nodeOf } from "./dataset_graph.js"
 import { Grid } from "./dataset_grid.js"
@@ -168,7 +168,7 @@ class Picker {
     widget.value = found.by_hand
     widget.callback?.(found.by_hand)
     this.node.setDirtyCanvas(true, true)
-    app.extensionManager.workflow?.activeWorkflow?.changeTracker?.checkState?.()
+    keepGraph()
     await this.judge()
   }
 }
@@ -215,6 +215,7 @@ app.registerExtension({
       const node = told && nodeOf(detail.display_node ?? detail.node)
       if (!node || !NODES.includes(node.comfyClass ?? "")) return
       node.properties[KEPT] = { id: told.id, judged: detail.output.kiln_judged ?? [] }
+      keepGraph()
       void trying(() => show(node))
     })
   },

@@ -1,6 +1,6 @@
 // Puts the grid of a run's sweeps into Epoch Sweep.
 import { app } from "../../scripts/app.js"
-import { addPanel, ask, hear, later, ready, route, trying } from "./common.js"
+import { addPanel, ask, hear, keepGraph, later, ready, route, trying } from "./common.js"
 import { nodeOf } from "./dataset_graph.js"
 import { runSource, useEpoch } from "./sweep_use.js"
 import { SweepView } from "./sweep_view.js"
@@ -73,7 +73,11 @@ class Panel {
     return trying(async () => {
       const [about, sweep] = await Promise.all([ask(route("runs", run)), ask(route("runs", run, "sweeps", name))])
       if (mine !== this.asked) return
-      this.node.properties[KEPT] = { run, sweep: name }
+      const kept = this.node.properties[KEPT]
+      if (kept?.run !== run || kept?.sweep !== name) {
+        this.node.properties[KEPT] = { run, sweep: name }
+        keepGraph()
+      }
       this.view.show(sweep, name, about.sweeps)
     })
   }

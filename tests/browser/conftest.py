@@ -114,6 +114,15 @@ def _guard(request: pytest.FixtureRequest, complaints: Complaints, screenshots: 
 
 
 @pytest.fixture(autouse=True)
+def _quiet(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Nothing that a failed test has queued works on beside the next ones."""
+    yield
+    if request.node.stash.get(FAILED, False):
+        for name in {"host", "any_host"} & set(request.fixturenames):
+            request.getfixturevalue(name).stop_work()
+
+
+@pytest.fixture(autouse=True)
 def _renderer(request: pytest.FixtureRequest, _guard: None) -> None:
     """Set the page's window, and on the server, which both renderers share, the look for when the page loads again."""
     for page, host in (("page", "host"), ("any_page", "any_host")):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from demo.browser import LOOKS, SHOW_PANEL
 from demo.graphs import default_node
 from demo.pictures import write_dataset
 from demo.world.characters import characters
@@ -18,15 +19,14 @@ if TYPE_CHECKING:
     from demo.browser import Look
     from demo.hosting import Host
 
+# Each renderer once: these tests take longest. The other two looks are test_renderers.py's.
+pytestmark = pytest.mark.parametrize(
+    "look", [LOOKS[0], LOOKS[-1]], ids=lambda look: look.name, indirect=True, scope="session"
+)
 CHECKPOINT = "kiln-world-sd15.safetensors"
 NAME = "swept"
 LOAD = "async prompt => { await app.loadApiJson(prompt, 'sweep'); app.graph.arrange?.() }"
-LOOK_AT = """name => {
-  const node = app.graph.nodes.find(one => one.comfyClass === name)
-  app.canvas.ds.scale = 0.8
-  app.canvas.ds.offset = [150 - node.pos[0], 150 - node.pos[1]]
-  app.canvas.setDirty(true, true)
-}"""
+PANEL = ["KilnEpochSweep", ".kiln-sweep"]
 IDLE = "async () => (await (await fetch('/queue')).json()).queue_running.length === 0"
 SAVES = """() => app.graph.nodes.filter(node => node.comfyClass === 'KilnSaveLoRA').map(node => ({
   id: node.id,
@@ -62,7 +62,7 @@ def prompt(any_host: Host) -> dict[str, Any]:
 def swept(any_page: Page, prompt: dict[str, Any]) -> Page:
     """The page after the sweep."""
     any_page.evaluate(LOAD, prompt)
-    any_page.evaluate(LOOK_AT, "KilnEpochSweep")
+    any_page.evaluate(SHOW_PANEL, PANEL)
     any_page.evaluate("async () => { await app.queuePrompt(0, 1) }")
     any_page.locator(CELL).first.wait_for(timeout=120_000)
     any_page.wait_for_function(IDLE, timeout=60_000)
@@ -81,7 +81,7 @@ def test_the_grid_is_there_and_after_a_reload_again(swept: Page, screenshots: Pa
     swept.wait_for_timeout(1500)
     swept.reload()
     swept.wait_for_function("() => window.app?.graph?.nodes?.length")
-    swept.evaluate(LOOK_AT, "KilnEpochSweep")
+    swept.evaluate(SHOW_PANEL, PANEL)
     swept.locator(CELL).first.wait_for(timeout=30_000)
     assert swept.locator(CELL).count() == 2 * 5
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 
+from demo.browser import LOOKS, SHOW_PANEL
 from demo.graphs import default_node
 from demo.pictures import write_dataset
 from demo.world.characters import characters
@@ -24,15 +25,12 @@ if TYPE_CHECKING:
 CHECKPOINT = "kiln-world-sd15.safetensors"
 LOAD = "async prompt => { await app.loadApiJson(prompt, 'training'); app.graph.arrange?.() }"
 QUEUE = "async () => { await app.queuePrompt(0, 1) }"
-# The node alone, at its own size, so that its panel is laid out and can be clicked.
-LOOK_AT = """name => {
-  const node = app.graph.nodes.find(one => one.type === name)
-  app.canvas.ds.scale = 1
-  app.canvas.ds.offset = [120 - node.pos[0], 120 - node.pos[1]]
-  app.canvas.setDirty(true, true)
-  return [...node.size]
-}"""
 VIEW = ".kiln-training"
+# Each renderer once, since these tests take longest; two browsers at once only in the host's own page.
+EACH = pytest.mark.parametrize(
+    "look", [LOOKS[0], LOOKS[-1]], ids=lambda look: look.name, indirect=True, scope="session"
+)
+OWN = pytest.mark.parametrize("look", [LOOKS[0]], ids=lambda look: look.name, indirect=True, scope="session")
 REACHED = r"""least => {
   const words = document.querySelector('.kiln-training .kiln-facts')?.innerText ?? ''
   return Number(/step (\d+) \//.exec(words)?.[1]) >= least
@@ -66,8 +64,7 @@ def graph(any_host: Host, request: pytest.FixtureRequest) -> Callable[..., dict[
 
 
 def show(page: Page) -> None:
-    page.evaluate(LOOK_AT, "KilnTrainLoRA")
-    page.wait_for_timeout(300)
+    page.evaluate(SHOW_PANEL, ["KilnTrainLoRA", VIEW])
 
 
 def words(page: Page) -> str:
@@ -91,12 +88,14 @@ def wait_for_state(page: Page, text: str) -> None:
     page.locator(f"{VIEW} .kiln-state", has_text=re.compile(f"^{text}")).wait_for(timeout=90_000)
 
 
+@EACH
 def test_a_fresh_node_says_what_will_be_seen(any_page: Page, any_host: Host, graph: Any) -> None:
     any_page.evaluate(LOAD, graph("fresh"))
     show(any_page)
     assert "Queue the graph" in any_page.locator(f"{VIEW} .kiln-empty").inner_text()
 
 
+@EACH
 def test_the_panel_is_in_no_workflow_and_no_prompt(any_page: Page, graph: Any) -> None:
     prompt = graph("plain")
     any_page.evaluate(LOAD, prompt)
@@ -108,6 +107,7 @@ def test_the_panel_is_in_no_workflow_and_no_prompt(any_page: Page, graph: Any) -
     assert set(sent["5"]["inputs"]) == set(prompt["5"]["inputs"])
 
 
+@OWN
 def test_the_loss_moves_and_a_reload_and_another_browser_lose_nothing(
     any_page: Page, any_host: Host, graph: Any, screenshots: Path, look: Any
 ) -> None:
@@ -136,6 +136,7 @@ def test_the_loss_moves_and_a_reload_and_another_browser_lose_nothing(
     any_page.wait_for_function("() => window.app?.graph?.nodes?.length")
     show(any_page)
     wait_for_step(any_page, seen)
+    show(any_page)
     any_page.locator(f"{VIEW} .kiln-strip img").first.wait_for(timeout=60_000)
     any_page.screenshot(path=screenshots / f"training-{look.name}.png")
 
@@ -154,6 +155,7 @@ def last_status(host: Host) -> str:
     return str(list(history.values())[-1]["status"]["status_str"])
 
 
+@EACH
 def test_stopped_and_kept_goes_on(any_page: Page, any_host: Host, graph: Any) -> None:
     name = "kept"
     any_page.evaluate(LOAD, graph(name, epochs=20))
@@ -177,6 +179,7 @@ def test_stopped_and_kept_goes_on(any_page: Page, any_host: Host, graph: Any) ->
     assert f"Going on after step {stopped} of 60." in notes
 
 
+@EACH
 def test_a_sample_comes_when_it_is_asked_for(any_page: Page, graph: Any) -> None:
     any_page.evaluate(LOAD, graph("sampled", epochs=1000))
     show(any_page)
