@@ -202,6 +202,8 @@ async function show(node) {
     pickers.set(node, picker)
     const [width, height] = node.computeSize()
     node.setSize([Math.max(node.size[0], width, 420), Math.max(node.size[1], height)])
+    // Nothing else draws the canvas anew, and until then a panel has no place.
+    node.setDirtyCanvas(true, true)
   }
   await picker.open(told.id, pictures, told.judged ?? [])
 }

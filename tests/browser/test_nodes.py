@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 HELP = "async id => { const r = await fetch(`/extensions/lora-kiln/docs/${id}.md`); return [r.status, await r.text()] }"
 FRESH = """id => {
   const node = LiteGraph.createNode(id)
-  return Object.fromEntries((node.widgets ?? []).map(w => [w.name, w.value]))
+  // Panels stand in no workflow.
+  return Object.fromEntries((node.widgets ?? []).filter(w => w.serialize !== false).map(w => [w.name, w.value]))
 }"""
 
 

@@ -146,7 +146,7 @@ class FakeReporter:
         self.begins.append((folder.name, step, steps))
 
     def asked(self) -> Asked:
-        return self.wishes.get(self.steps[-1].step, Asked())
+        return self.wishes.get(self.steps[-1].step, Asked()) if self.steps else Asked()
 
     def stage(self, words: str, done: int, total: int) -> None:
         self.stages.append((done, total))
