@@ -70,9 +70,15 @@ def pytest_arguments(arguments: Sequence[str]) -> list[str]:
 
 
 def side_by_side(words: Sequence[str], cores: int) -> list[str]:
-    """What lets pytest run a folder of tests in several processes, a file in one of them; a file alone needs none."""
+    """What lets pytest run a folder of tests in several processes, a file in one of them; a file alone needs none.
+
+    In the folders' order: the slow files of the browser and the host come before the many quick ones, which fill up
+    the end.
+    """
     asked = any(word.startswith(("-n", "--numprocesses", "-s", "--pdb", "--capture")) for word in words)
-    return [] if asked or cores < 2 or "." in words[0] else ["-n", str(min(cores, MOST_WORKERS)), "--dist", "loadfile"]
+    if asked or cores < 2 or "." in words[0]:
+        return []
+    return ["-n", str(min(cores, MOST_WORKERS)), "--dist", "loadfile", "--no-loadscope-reorder"]
 
 
 def wants_browser(target: str) -> bool:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from .bench_results import CORE, DIFFUSERS, OURS
 from .bench_work import RANK, Work
+from .silent import Silent
 
 RATE = 5e-4
 # The modules that the usual LoRA script names, with the feed-forward layers and projections that kohya adds.
@@ -87,36 +88,12 @@ def recipe(work: Work, batch: int, steps: int, **settings: Any) -> Any:
     return Recipe().with_settings(**{**chosen, **settings})
 
 
-class _Steps:
-    """A reporter that hears of nothing but updates."""
-
+class _Steps(Silent):
     def __init__(self, on_step: OnStep) -> None:
         self._on_step = on_step
 
-    def begun(self, folder: Path, step: int, steps: int) -> None:
-        """The first update is near."""
-
-    def asked(self) -> Any:
-        """Nobody asks for anything."""
-        from lora_kiln.trainer.ports import Asked
-
-        return Asked()
-
-    def stage(self, words: str, done: int, total: int) -> None:
-        """Preparation."""
-
-    def note(self, words: str) -> None:
-        """Words for the user."""
-
     def step(self, report: Any) -> None:
-        """An update is done."""
         self._on_step()
-
-    def saved(self, epoch: int, file: Path) -> None:
-        """A file is there."""
-
-    def painted(self, step: int, files: Any) -> None:
-        """Pictures are there."""
 
 
 @dataclass

@@ -17,13 +17,26 @@ FLAGS = (
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 )  # fmt: skip
 WINDOW = {"width": 1900, "height": 1080}
-READY = "() => window.app?.graph && window.LiteGraph?.registered_node_types?.KilnTrainLoRA"
+# Our nodes are known, and the page's first workflow is there: it would replace a graph that is made before.
+READY = """() => window.app?.graph && window.LiteGraph?.registered_node_types?.KilnTrainLoRA
+  && app.extensionManager?.workflow?.activeWorkflow?.changeTracker"""
 READY_MS = 90_000
 # A first visit opens the list of templates over everything; the rest only covers the canvas.
 SETTINGS = {"Comfy.TutorialCompleted": True, "Comfy.Minimap.Visible": False, "Comfy.Graph.CanvasInfo": False}
 NODES2 = "Comfy.VueNodes.Enabled"
 # So does the banner that invites to Nodes 2.0; whether it was closed is kept in the browser.
 FIRST_VISIT = "localStorage.setItem('vueNodesBannerDismissed', 'true')"
+
+# Runs the graph of the page, which may refuse it. The server is IDLE when that has ended.
+QUEUE = """async () => {
+  await app.queuePrompt(0, 1)
+  const wrong = app.lastNodeErrors ?? {}
+  if (Object.keys(wrong).length) throw new Error(`not queued: ${JSON.stringify(wrong)}`)
+}"""
+IDLE = """async () => {
+  const queue = await (await fetch('/queue')).json()
+  return queue.queue_running.length + queue.queue_pending.length === 0
+}"""
 
 # Brings a panel inside a node into view: by the node's place, then by where the renderer has really put the panel.
 SHOW_PANEL = """async ([name, panel]) => {

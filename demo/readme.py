@@ -43,7 +43,9 @@ TAKEN = {
     "dataset_page": Taken(
         "test_dataset_page.py::test_the_page_shows_pictures_tags_and_captions", "dataset_page-own-classic.png"
     ),
-    "cherry_pick": Taken("test_pick.py::test_a_click_keeps_or_rejects", "pick-own-classic.png"),
+    "cherry_pick": Taken(
+        "test_pick.py::test_variants_are_kept_or_rejected_beside_their_scores", "variants-own-classic.png"
+    ),
     "sweep": Taken("test_sweep_page.py::test_cells_are_zoomed_walked_and_compared", "sweep-compare-own-classic.png"),
 }
 
@@ -57,9 +59,7 @@ def main(arguments: Sequence[str]) -> int:
         parser.error(f"no picture is called {', '.join(unknown)}; there are {', '.join(TAKEN)}")
     tests = [str(TESTS / TAKEN[name].test) for name in names]
     with tempfile.TemporaryDirectory(prefix="kiln-pictures-") as folder:
-        command = [sys.executable, "-m", "pytest", "-q", "-k", LOOK, *tests]
-        if subprocess.run(command, cwd=ROOT, env={**os.environ, "KILN_SCREENSHOTS": folder}, check=False).returncode:
-            print("No picture was changed: see the tests above.", file=sys.stderr)
+        if not take(["-k", LOOK, *tests], folder):
             return 1
         try:
             for name in names:
@@ -69,6 +69,15 @@ def main(arguments: Sequence[str]) -> int:
             print(error, file=sys.stderr)
             return 1
     return 0
+
+
+def take(tests: Sequence[str], folder: str) -> bool:
+    """Run browser tests that leave their pictures in `folder`; False, and told, where one fails."""
+    environ = {**os.environ, "KILN_SCREENSHOTS": folder}
+    done = subprocess.run([sys.executable, "-m", "pytest", "-q", *tests], cwd=ROOT, env=environ, check=False)
+    if done.returncode:
+        print("No picture was changed: see the tests above.", file=sys.stderr)
+    return not done.returncode
 
 
 def shrink(source: Path, target: Path, limit: int = LIMIT_BYTES) -> int:

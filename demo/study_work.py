@@ -22,6 +22,7 @@ from .graphs import CFG, CONTROLNET, SAMPLER, SCHEDULER, SIDE
 from .marking import found_tags
 from .mount import ROOT
 from .shots import Shot
+from .silent import Silent
 from .world.characters import Character
 from .world.draw import draw
 from .world.figure import Figure
@@ -111,6 +112,7 @@ class Studio:
         files = [self._file(shot, lora) for shot in shots]
         missing = [i for i, file in enumerate(files) if not file.is_file()]
         if missing:
+            _ = self.loaded
             from lora_kiln.trainer.formats import load_file
 
             tensors = load_file(lora)[0] if lora else {}
@@ -166,37 +168,16 @@ def say(words: str) -> None:
     print(words, file=sys.stderr, flush=True)
 
 
-class Words:
-    """A training's reporter: a line now and then."""
+class Words(Silent):
+    """A line now and then."""
 
     def __init__(self, name: str) -> None:
         self._name = name
 
-    def begun(self, folder: Path, step: int, steps: int) -> None:
-        """The first update is near."""
-
-    def asked(self) -> Any:
-        """Nobody asks for anything."""
-        from lora_kiln.trainer.ports import Asked
-
-        return Asked()
-
-    def stage(self, words: str, done: int, total: int) -> None:
-        """Preparation."""
-
-    def note(self, words: str) -> None:
-        """Words for the user."""
-
     def step(self, report: Any) -> None:
-        """An update is done."""
+        """Four in a training."""
         if report.step % max(1, report.steps // 4) == 0:
             say(f"  {self._name}: step {report.step} of {report.steps}, loss {report.loss:.4f}")
-
-    def saved(self, epoch: int, file: Path) -> None:
-        """A file is there."""
-
-    def painted(self, step: int, files: Any) -> None:
-        """Pictures are there."""
 
 
 def _save(picture: Image.Image, file: Path) -> None:

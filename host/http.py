@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-log = logging.getLogger(__name__)
 
 PREFIX = "/kiln"
 """Before the path of every route; the host answers under `/api/kiln` too."""
@@ -176,9 +173,6 @@ def _answering(route: Route, threads: ThreadPoolExecutor) -> Callable[[Any], Any
             return _error(error.status, error.words)
         except ValueError as error:
             return _error(400, str(error))
-        except Exception:
-            log.exception("LoRA Kiln: %s %s failed", request.method, request.path)
-            return _error(500, "LoRA Kiln could not answer; the server's log says why.")
 
     return answer
 

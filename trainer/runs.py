@@ -31,10 +31,10 @@ START_FILE = "start.safetensors"
 """In a run's folder: the LoRA that a fork went on from."""
 RESERVED = ("cache", "datasets", "kohya", "latents")
 """Folders beside the runs' that are no run's."""
-NOTES = "notes.jsonl"
-"""In a run's folder: what the user was told while it went on."""
-LOGS = ("metrics", "validation")
-"""In a run's folder: the names of its `.jsonl` files."""
+FIGURES = ("metrics", "validation")
+"""In a run's folder: the names of the `.jsonl` files that hold figures."""
+NOTES = "notes"
+"""The same for what the user was told while it went on."""
 
 
 class RunFolder:
@@ -57,7 +57,7 @@ class RunFolder:
         # A fork keeps what it went on from, so that it can be gone on with by itself.
         self._start = start if origin else None
         self._board: Board | None = None
-        self._logs = {kind: Log(folder / f"{kind}.jsonl") for kind in LOGS}
+        self._logs = {kind: Log(folder / f"{kind}.jsonl") for kind in (*FIGURES, NOTES)}
         shares = _trait_shares(dataset)
         self.about: dict[str, Any] = {
             "name": name,
@@ -102,8 +102,8 @@ class RunFolder:
         for file in self.folder.glob("*.safetensors"):
             if file.name not in kept and file.name != START_FILE:
                 file.unlink()
-        rows = [(kind, row) for kind in LOGS for row in _keep_lines(self.folder / f"{kind}.jsonl", step)]
-        _keep_lines(self.folder / NOTES, step)
+        lines = {kind: _keep_lines(self.folder / f"{kind}.jsonl", step) for kind in self._logs}
+        rows = [(kind, row) for kind in FIGURES for row in lines[kind]]
         for file in self.folder.glob("samples/step????????-*.png"):
             if file.name[4:12] > f"{step:08d}":
                 file.unlink()
@@ -122,9 +122,7 @@ class RunFolder:
 
     def log_note(self, *, step: int, words: str) -> None:
         """Append one line to `notes.jsonl`: what the user was told."""
-        notes = Log(self.folder / NOTES)
-        notes.add((json.dumps({"step": step, "words": words}, ensure_ascii=False) + "\n").encode())
-        notes.close()
+        self._logs[NOTES].add((json.dumps({"step": step, "words": words}, ensure_ascii=False) + "\n").encode())
 
     def checkpoint_file(self, epoch: int, step: int | None) -> Path:
         """The file of a whole epoch, or of a step inside one."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,7 +51,9 @@ class Session:
     # 1 where the forward pass is not in fp16.
     scale: float = 1.0
     good_steps: int = 0
-    smooth_loss: float = math.nan
+    # The mean of the last losses, and how many it is of.
+    smooth_loss: float = 0.0
+    averaged: int = 0
     seconds: float = 0.0
     # False while an update is under way, when the weights and the optimizer's state may not belong together.
     whole: bool = True

@@ -24,6 +24,8 @@ from .streams import derived
 BAD_STEPS_IN_A_ROW = 3
 # A loss this many times its own average is told.
 EXPLODING = 10.0
+ENOUGH = 20
+"""Losses that an average must be of before one is called too high: those of single images differ tenfold."""
 # In fp16, gradients are scaled up so that small ones do not vanish: as high as holds, doubled after so many good steps.
 # Overflows at the least scale are bad steps.
 FIRST_SCALE, LEAST_SCALE, SCALE_GROWS_AFTER = 2.0**14, 2.0, 500
@@ -160,14 +162,16 @@ def _limit_norms(session: Session) -> None:
 def _report(session: Session, update: Update, loss: float, norm: float, used: dict[str, float], seconds: float) -> None:
     session.seconds = seconds if not session.seconds else 0.9 * session.seconds + 0.1 * seconds
     if math.isfinite(loss):
-        if loss > EXPLODING * session.smooth_loss:
+        if session.averaged >= ENOUGH and loss > EXPLODING * session.smooth_loss:
             tell(
                 session,
                 f"The loss of step {update.step} is {loss:.3g}, {EXPLODING:g} times what it was before "
                 f"({session.smooth_loss:.3g}); if it stays so, lower the learning rates.",
             )
-        before = session.smooth_loss if math.isfinite(session.smooth_loss) else loss
-        session.smooth_loss = 0.98 * before + 0.02 * loss
+            # What comes is measured by the new level, once that is known: the same words do not come at every step.
+            session.averaged = 0
+        session.averaged += 1
+        session.smooth_loss += max(1 / session.averaged, 0.02) * (loss - session.smooth_loss)
     session.folder.log(
         step=update.step,
         epoch=update.epoch,

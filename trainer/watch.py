@@ -54,7 +54,7 @@ def overview(folder: Path) -> dict[str, Any]:
             {"epoch": row["epoch"], "step": row["step"], "there": (folder / row["file"]).is_file()}
             for row in about["checkpoints"]
         ],
-        "notes": list(_rows(folder / NOTES)),
+        "notes": list(_rows(folder / f"{NOTES}.jsonl")),
         "validation": [{"step": row["step"], "loss": row["loss"]} for row in _rows(folder / "validation.jsonl")],
         "samples": samples(folder),
         "sweeps": sweeps(folder),

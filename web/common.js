@@ -3,6 +3,8 @@ import { api } from "../../scripts/api.js"
 import { app } from "../../scripts/app.js"
 
 const PREFIX = "/kiln"
+/** Pixels around a panel in a classic node. */
+const MARGIN = 10
 
 /** @type {Promise<Record<string, string>> | null} */
 let translations = null
@@ -102,6 +104,8 @@ async function load() {
  */
 export function addPanel(node, name, element, height) {
   element.classList.add("kiln")
+  // Nodes 2.0 does not ask for the least height; the classic canvas leaves a margin around.
+  element.style.minHeight = `${height - 2 * MARGIN}px`
   // The canvas takes the wheel and the pointer for itself unless they stay here.
   element.addEventListener("pointerdown", (event) => event.stopPropagation())
   const widget = node.addDOMWidget(name, `KILN_${name.toUpperCase()}`, element, {
@@ -112,6 +116,40 @@ export function addPanel(node, name, element, height) {
   })
   widget.serialize = false
   return widget
+}
+
+/**
+ * An extension that gives every node of a kind its panel. The panel looks anew when a workflow fills its node, and goes
+ * with the node.
+ * @param {string} name the extension's
+ * @param {string} kind the node's class
+ * @param {(node: ComfyNode) => { look: () => void, remove: () => void }} panel
+ * @param {{ width: number, height: number }} room pixels: what a new node is at least wide, and grows by in height
+ */
+export function registerPanel(name, kind, panel, room) {
+  app.registerExtension({
+    name,
+
+    async init() {
+      await ready()
+    },
+
+    nodeCreated(node) {
+      if (node.comfyClass !== kind) return
+      const mine = panel(node)
+      const [removed, configured] = [node.onRemoved, node.onConfigure]
+      node.onRemoved = function gone() {
+        mine.remove()
+        removed?.call(this)
+      }
+      node.onConfigure = function loaded(saved) {
+        configured?.call(this, saved)
+        mine.look()
+      }
+      const [width, height] = node.computeSize()
+      node.setSize([Math.max(node.size[0], width, room.width), Math.max(node.size[1], height + room.height)])
+    },
+  })
 }
 
 /** Let the page keep the graph as it is now, for undo and for a reload: it does not see what modules change. */

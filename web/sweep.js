@@ -1,6 +1,5 @@
 // Puts the grid of a run's sweeps into Epoch Sweep.
-import { app } from "../../scripts/app.js"
-import { addPanel, ask, hear, keepGraph, later, ready, route, trying } from "./common.js"
+import { addPanel, ask, hear, keepGraph, later, registerPanel, route, trying } from "./common.js"
 import { nodeOf } from "./dataset_graph.js"
 import { runSource, useEpoch } from "./sweep_use.js"
 import { SweepView } from "./sweep_view.js"
@@ -87,26 +86,4 @@ class Panel {
   }
 }
 
-app.registerExtension({
-  name: "kiln.sweep",
-
-  async init() {
-    await ready()
-  },
-
-  nodeCreated(node) {
-    if (node.comfyClass !== NODE) return
-    const panel = new Panel(node)
-    const [removed, configured] = [node.onRemoved, node.onConfigure]
-    node.onRemoved = function gone() {
-      panel.remove()
-      removed?.call(this)
-    }
-    node.onConfigure = function loaded(saved) {
-      configured?.call(this, saved)
-      panel.look()
-    }
-    const [width, height] = node.computeSize()
-    node.setSize([Math.max(node.size[0], width, WIDTH), Math.max(node.size[1], height + HEIGHT - LEAST)])
-  },
-})
+registerPanel("kiln.sweep", NODE, (node) => new Panel(node), { width: WIDTH, height: HEIGHT - LEAST })

@@ -1,6 +1,6 @@
 // Puts the view of a run into Train LoRA, and keeps it up to date.
 import { app } from "../../scripts/app.js"
-import { addPanel, ask, hear, later, ready, route, trying } from "./common.js"
+import { addPanel, ask, hear, later, registerPanel, route, trying } from "./common.js"
 import { RunState } from "./training_state.js"
 import { TrainingView } from "./training_view.js"
 
@@ -139,26 +139,4 @@ class Panel {
   }
 }
 
-app.registerExtension({
-  name: "kiln.training",
-
-  async init() {
-    await ready()
-  },
-
-  nodeCreated(node) {
-    if (node.comfyClass !== NODE) return
-    const panel = new Panel(node)
-    const [removed, configured] = [node.onRemoved, node.onConfigure]
-    node.onRemoved = function gone() {
-      panel.remove()
-      removed?.call(this)
-    }
-    node.onConfigure = function loaded(saved) {
-      configured?.call(this, saved)
-      panel.look()
-    }
-    const [width, height] = node.computeSize()
-    node.setSize([Math.max(node.size[0], width, WIDTH), Math.max(node.size[1], height + HEIGHT - LEAST)])
-  },
-})
+registerPanel("kiln.training", NODE, (node) => new Panel(node), { width: WIDTH, height: HEIGHT - LEAST })

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from PIL import Image, ImageDraw
 
-from demo.browser import load
+from demo.browser import IDLE, QUEUE, load
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -81,8 +81,9 @@ def make(host: Host, request: pytest.FixtureRequest) -> Callable[..., Path]:
         folder = write(server.base / "input" / name, count)
         page.keyboard.press("Escape")
         page.evaluate(GRAPH, {"folder": str(folder), "select": select})
-        page.evaluate("() => app.queuePrompt(0)")
-        page.wait_for_function(RAN, timeout=120_000)
+        page.evaluate(QUEUE)
+        page.wait_for_function(IDLE, timeout=120_000)
+        page.wait_for_function(RAN)
         return folder
 
     return work
@@ -194,7 +195,7 @@ def test_a_caption_by_hand_is_one_edit_and_what_runs(page: Page, make: Callable[
         page.wait_for_function(f"() => ({EDITS})()[0]?.tags.length === {len(text.split(','))}")
     edits = page.evaluate(EDITS)
     assert [edit["tags"] for edit in edits] == [["1girl", "red scarf", "snow"]]
-    page.evaluate("() => app.queuePrompt(0)")
+    page.evaluate(QUEUE)
     page.wait_for_function(f"() => {EDIT}.properties.kiln_datasets?.length")
     name = page.evaluate(f"() => {EDIT}.properties.kiln_datasets[0].id")
     run = page.request.get(f"{host.url}/kiln/dataset/{name}").json()["pictures"][2]

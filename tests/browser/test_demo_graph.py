@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from demo.browser import LOOKS, Look, load
+from demo.browser import IDLE, LOOKS, Look, load
 from demo.pictures import write_dataset
 from demo.world.characters import characters
 
@@ -43,10 +43,6 @@ WATCH = """() => {
   for (const kind of ['execution_success', 'execution_error', 'execution_interrupted']) {
     app.api.addEventListener(kind, () => { window.kilnTest.ended = kind })
   }
-}"""
-IDLE = """async () => {
-  const queue = await (await fetch('/queue')).json()
-  return queue.queue_running.length + queue.queue_pending.length === 0
 }"""
 # What the page itself adds to a node that runs begins with $$.
 VALUES = """() => Object.fromEntries(app.graph.nodes.filter(node => node.type.startsWith('Kiln')).map(node => {

@@ -2,76 +2,141 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import pytest
 from PIL import Image
 
+from demo.browser import IDLE, LOOKS, QUEUE, SHOW_PANEL, Look
+from demo.graphs import CONTROLNET, default_node
+from demo.pictures import write_dataset
+from demo.world.characters import characters
+
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Locator, Page
 
     from demo.hosting import Host
 
-GRAPH = """async folder => {
-  app.graph.clear()
-  const add = (type, x, widgets = {}) => {
-    const node = LiteGraph.createNode(type)
-    node.pos = [x, 60]
-    app.graph.add(node)
-    for (const [name, value] of Object.entries(widgets)) node.widgets.find(w => w.name === name).value = value
-    return node
-  }
-  const load = add("KilnLoadDataset", 0, {path: folder})
-  const chosen = add("KilnSelectImages", 420, {filter: "hat"})
-  const show = add("PreviewAny", 1000)
-  load.connect(0, chosen, 0)
-  chosen.connect(3, show, 0)
-  app.canvas.ds.scale = 1
-  app.canvas.ds.offset = [120, 140]
-  app.canvas.setDirty(true, true)
-}"""
-BY_HAND = (
-    """() => app.graph.nodes.find(n => n.type === 'KilnSelectImages').widgets.find(w => w.name === 'by_hand').value"""
-)
+SELECT, AUGMENT = "KilnSelectImages", "KilnControlNetStyleAugment"
+CHECKPOINT = "kiln-world-sd15.safetensors"
+PICK = ".kiln-pick"
+LOAD = "async prompt => { await app.loadApiJson(prompt, 'pick'); app.graph.arrange?.() }"
+VALUE = "([type, name]) => app.graph.nodes.find(n => n.type === type).widgets.find(w => w.name === name).value"
 NAMES = "() => app.graph.nodes.find(n => n.type === 'PreviewAny').widgets.map(w => String(w.value)).join('\\n')"
+# Each renderer and each frontend once. The other two looks are test_renderers.py's.
+EACH = pytest.mark.parametrize(
+    "look", [LOOKS[0], LOOKS[-1]], ids=lambda look: look.name, indirect=True, scope="session"
+)
 
 
-def test_a_click_keeps_or_rejects(page: Page, host: Host, screenshots: Path) -> None:
-    folder = host.base / "input" / "pick"
+def run(page: Page, node: str, prompt: dict[str, Any]) -> None:
+    """Run a graph in the page, and look at what can be picked."""
+    page.keyboard.press("Escape")
+    page.evaluate(LOAD, prompt)
+    page.evaluate(QUEUE)
+    page.wait_for_function(IDLE, timeout=120_000)
+    page.locator(PICK).wait_for(state="attached")
+    page.evaluate(SHOW_PANEL, [node, PICK])
+
+
+def cell(page: Page, at: int) -> Locator:
+    """The picture at a place, in sight: those out of sight are not in the page."""
+    page.locator(f"{PICK} .kiln-grid-view").focus()
+    page.keyboard.press("Home")
+    for _ in range(at):
+        page.keyboard.press("ArrowRight")
+    return page.locator(f"{PICK} [data-at='{at}']")
+
+
+def says(page: Page, words: str) -> None:
+    page.locator(PICK).get_by_text(words, exact=True).wait_for()
+
+
+def prompted(page: Page, node: str) -> dict[str, Any]:
+    prompt = page.evaluate("async () => (await app.graphToPrompt()).output")
+    found: dict[str, Any] = next(one for one in prompt.values() if one["class_type"] == node)["inputs"]
+    return found
+
+
+@EACH
+def test_a_click_keeps_or_rejects(any_page: Page, any_host: Host, screenshots: Path, look: Look) -> None:
+    page, name = any_page, f"pick-{look.name}"
+    folder = any_host.base / "input" / name
     folder.mkdir()
     for number in range(6):
         Image.new("RGB", (64, 96 if number % 2 else 64), (30 * number, 120, 200)).save(folder / f"{number}.png")
         (folder / f"{number}.txt").write_text("hat" if number < 3 else "bow", encoding="utf-8")
-    page.keyboard.press("Escape")
-    page.evaluate(GRAPH, str(folder))
-    page.evaluate("() => app.queuePrompt(0)")
-    cells = page.locator(".kiln-pick .kiln-cell-box")
-    page.locator(".kiln-pick").get_by_text("3 of 6 kept").wait_for(timeout=60_000)
-    cells.nth(5).wait_for()
-    assert cells.count() == 6
-    assert [cell.get_attribute("aria-selected") for cell in cells.all()] == ["true"] * 3 + ["false"] * 3
-    cells.nth(0).click()
-    page.locator(".kiln-pick").get_by_text("2 of 6 kept, 1 by hand").wait_for()
-    cells.nth(5).click()
-    page.locator(".kiln-pick").get_by_text("3 of 6 kept, 2 by hand").wait_for()
-    name = folder.name
-    assert page.evaluate(BY_HAND) == f"- {name}/0.png\n+ {name}/5.png"
+    node = partial(default_node, any_host.object_info())
+    graph = {
+        "1": node("KilnLoadDataset", folder=name),
+        "2": node(SELECT, dataset=["1", 0], filter="hat"),
+        "3": node("PreviewAny", source=["2", 3]),
+    }
+    run(page, SELECT, graph)
+    says(page, "3 of 6 kept")
+    assert [cell(page, at).get_attribute("aria-selected") for at in range(6)] == ["true"] * 3 + ["false"] * 3
+    cell(page, 0).click()
+    says(page, "2 of 6 kept, 1 by hand")
+    cell(page, 5).click()
+    says(page, "3 of 6 kept, 2 by hand")
+    assert page.evaluate(VALUE, [SELECT, "by_hand"]) == f"- {name}/0.png\n+ {name}/5.png"
     page.wait_for_timeout(400)
-    page.screenshot(path=screenshots / "pick.png")
+    page.screenshot(path=screenshots / f"{name}.png")
     # What is saved with the workflow is the list alone.
-    saved = page.evaluate("() => app.graph.serialize().nodes.find(n => n.type === 'KilnSelectImages').widgets_values")
+    saved = page.evaluate(f"() => app.graph.serialize().nodes.find(n => n.type === '{SELECT}').widgets_values")
     assert saved == ["hat", f"- {name}/0.png\n+ {name}/5.png", False]
-    prompt = page.evaluate("async () => (await app.graphToPrompt()).output")
-    chosen = next(node for node in prompt.values() if node["class_type"] == "KilnSelectImages")
-    assert set(chosen["inputs"]) == {"dataset", "filter", "by_hand", "only_kept"}
-    page.evaluate("() => app.queuePrompt(0)")
+    assert set(prompted(page, SELECT)) == {"dataset", "filter", "by_hand", "only_kept"}
+    page.evaluate(QUEUE)
     page.wait_for_function(f"() => ({NAMES})().includes('/5.png')")
     assert f"{name}/0.png" not in page.evaluate(NAMES)
     # A second click takes the line back; a key does what a click does.
-    cells.nth(0).click()
-    page.locator(".kiln-pick").get_by_text("4 of 6 kept, 1 by hand").wait_for()
-    page.locator(".kiln-pick .kiln-grid-view").focus()
-    page.keyboard.press("End")
+    cell(page, 0).click()
+    says(page, "4 of 6 kept, 1 by hand")
+    cell(page, 5)
     page.keyboard.press("Space")
-    page.locator(".kiln-pick").get_by_text("3 of 6 kept", exact=True).wait_for()
-    assert page.evaluate(BY_HAND) == ""
+    says(page, "3 of 6 kept")
+    assert page.evaluate(VALUE, [SELECT, "by_hand"]) == ""
+
+
+@EACH
+def test_variants_are_kept_or_rejected_beside_their_scores(
+    any_page: Page, any_host: Host, screenshots: Path, look: Look
+) -> None:
+    page, name = any_page, f"variants-{look.name}"
+    write_dataset(characters()["mirelva"], any_host.base / "input" / name, count=2)
+    node = partial(default_node, any_host.object_info())
+    graph = {
+        "1": node("CheckpointLoaderSimple", ckpt_name=CHECKPOINT),
+        "2": node("ControlNetLoader", control_net_name=CONTROLNET),
+        "3": node("KilnLoadDataset", folder=name),
+        "4": node(
+            AUGMENT, dataset=["3", 0], model=["1", 0], clip=["1", 1], vae=["1", 2], control_net=["2", 0],
+            styles="watercolor", variants=2, steps=4, resolution=128, keep_best=1,
+        ),
+        "5": node("KilnDatasetReport", dataset=["4", 0]),
+        "6": node("PreviewAny", source=["4", 1]),
+    }  # fmt: skip
+    run(page, AUGMENT, graph)
+    says(page, "2 of 4 kept")
+    kept = [cell(page, at).get_attribute("aria-selected") == "true" for at in range(6)]
+    # Each source stands before its two variants, of which the better one is kept.
+    assert not kept[0]
+    assert not kept[3]
+    assert sum(kept[1:3]) == sum(kept[4:]) == 1
+    better, other = (1, 2) if kept[1] else (2, 1)
+    cell(page, 0).click()
+    says(page, "2 of 4 kept")
+    cell(page, other).click()
+    says(page, "3 of 4 kept, 1 by hand")
+    cell(page, better).click()
+    says(page, "2 of 4 kept, 2 by hand")
+    page.wait_for_function(f"() => [...document.querySelectorAll('{PICK} img')].every(one => one.naturalWidth)")
+    page.screenshot(path=screenshots / f"{name}.png")
+    lines = page.evaluate(VALUE, [AUGMENT, "by_hand"]).splitlines()
+    assert [line[0] for line in lines] == ["+", "-"]
+    assert prompted(page, AUGMENT)["by_hand"] == "\n".join(lines)
+    page.evaluate(QUEUE)
+    page.wait_for_function(IDLE, timeout=60_000)
+    says(page, "2 of 4 kept, 2 by hand")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from demo.browser import LOOKS, SHOW_PANEL
+from demo.browser import IDLE, LOOKS, QUEUE, SHOW_PANEL
 from demo.graphs import default_node
 from demo.pictures import write_dataset
 from demo.world.characters import characters
@@ -27,7 +27,6 @@ CHECKPOINT = "kiln-world-sd15.safetensors"
 NAME = "swept"
 LOAD = "async prompt => { await app.loadApiJson(prompt, 'sweep'); app.graph.arrange?.() }"
 PANEL = ["KilnEpochSweep", ".kiln-sweep"]
-IDLE = "async () => (await (await fetch('/queue')).json()).queue_running.length === 0"
 SAVES = """() => app.graph.nodes.filter(node => node.comfyClass === 'KilnSaveLoRA').map(node => ({
   id: node.id,
   ...Object.fromEntries(node.widgets.filter(w => ['epoch', 'strength'].includes(w.name)).map(w => [w.name, w.value])),
@@ -63,7 +62,7 @@ def swept(any_page: Page, prompt: dict[str, Any]) -> Page:
     """The page after the sweep."""
     any_page.evaluate(LOAD, prompt)
     any_page.evaluate(SHOW_PANEL, PANEL)
-    any_page.evaluate("async () => { await app.queuePrompt(0, 1) }")
+    any_page.evaluate(QUEUE)
     any_page.locator(CELL).first.wait_for(timeout=120_000)
     any_page.wait_for_function(IDLE, timeout=60_000)
     return any_page

@@ -12,30 +12,27 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 
-from demo.browser import LOOKS, SHOW_PANEL
+from demo.browser import IDLE, LOOKS, QUEUE, SHOW_PANEL, Complaints, open_page
 from demo.graphs import default_node
 from demo.pictures import write_dataset
 from demo.world.characters import characters
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Browser, Page
 
     from demo.hosting import Host
 
 CHECKPOINT = "kiln-world-sd15.safetensors"
 LOAD = "async prompt => { await app.loadApiJson(prompt, 'training'); app.graph.arrange?.() }"
-QUEUE = "async () => { await app.queuePrompt(0, 1) }"
 VIEW = ".kiln-training"
-# Each renderer once, since these tests take longest; two browsers at once only in the host's own page.
+# Each renderer and each frontend once, since these tests take longest.
 EACH = pytest.mark.parametrize(
     "look", [LOOKS[0], LOOKS[-1]], ids=lambda look: look.name, indirect=True, scope="session"
 )
-OWN = pytest.mark.parametrize("look", [LOOKS[0]], ids=lambda look: look.name, indirect=True, scope="session")
 REACHED = r"""least => {
   const words = document.querySelector('.kiln-training .kiln-facts')?.innerText ?? ''
   return Number(/step (\d+) \//.exec(words)?.[1]) >= least
 }"""
-IDLE = "async () => (await (await fetch('/queue')).json()).queue_running.length === 0"
 
 
 @pytest.fixture
@@ -107,9 +104,15 @@ def test_the_panel_is_in_no_workflow_and_no_prompt(any_page: Page, graph: Any) -
     assert set(sent["5"]["inputs"]) == set(prompt["5"]["inputs"])
 
 
-@OWN
+@EACH
 def test_the_loss_moves_and_a_reload_and_another_browser_lose_nothing(
-    any_page: Page, any_host: Host, graph: Any, screenshots: Path, look: Any
+    browser: Browser,
+    complaints: Complaints,
+    any_page: Page,
+    any_host: Host,
+    graph: Any,
+    screenshots: Path,
+    look: Any,
 ) -> None:
     name = "live"
     any_page.evaluate(LOAD, graph(name, "10 epochs", epochs=1000))
@@ -123,9 +126,7 @@ def test_the_loss_moves_and_a_reload_and_another_browser_lose_nothing(
     wait_for_step(any_page, step(any_page) + 5)
     assert path.get_attribute("d") != before
 
-    other = any_page.context.new_page()
-    other.goto(any_host.url)
-    other.wait_for_function("() => window.app?.graph && window.LiteGraph?.registered_node_types?.KilnTrainLoRA")
+    other = open_page(browser, complaints, any_host.url, look)
     other.evaluate(LOAD, graph(name, "10 epochs", epochs=1000))
     show(other)
     seen = step(any_page)
@@ -143,7 +144,7 @@ def test_the_loss_moves_and_a_reload_and_another_browser_lose_nothing(
     other.locator(f"{VIEW} button", has_text="Stop and keep").click()
     wait_for_state(any_page, "stopped and kept")
     wait_for_state(other, "stopped and kept")
-    other.close()
+    other.context.close()
     about = json.loads((any_host.base / "output" / "kiln" / name / "run.json").read_text(encoding="utf-8"))
     assert about["stopped_at"] == step(any_page)
     any_page.wait_for_function(IDLE)

@@ -207,7 +207,8 @@ def test_words_after_test_become_pytests(given: list[str], passed: list[str]) ->
     ],
 )
 def test_folders_run_side_by_side(words: list[str], cores: int, workers: str | None) -> None:
-    assert dev.side_by_side(words, cores) == (["-n", workers, "--dist", "loadfile"] if workers else [])
+    found = dev.side_by_side(words, cores)
+    assert found == (["-n", workers, "--dist", "loadfile", "--no-loadscope-reorder"] if workers else [])
 
 
 @pytest.mark.parametrize(

@@ -23,13 +23,13 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from demo.silent import Silent
 from lora_kiln.dataset.values import Dataset, Record
 from lora_kiln.host.model import HostModel
 from lora_kiln.trainer import objective
 from lora_kiln.trainer.formats import load_file
 from lora_kiln.trainer.groups import Amount, Buckets, Network, Noise, Optimizer, Saving
 from lora_kiln.trainer.loop import train
-from lora_kiln.trainer.ports import Asked
 from lora_kiln.trainer.recipe import Recipe
 from lora_kiln.trainer.runs import RunFolder, read_losses
 
@@ -103,32 +103,6 @@ class Still(HostModel):
     def pixel_mark(self) -> str:
         """There is no autoencoder to tell apart."""
         return "one latent"
-
-
-class Silent:
-    """A reporter that nobody listens to."""
-
-    def begun(self, folder: Path, step: int, steps: int) -> None:
-        """The first update is near."""
-
-    def asked(self) -> Asked:
-        """Nobody asks for anything."""
-        return Asked()
-
-    def stage(self, words: str, done: int, total: int) -> None:
-        """Nothing."""
-
-    def note(self, words: str) -> None:
-        """Nothing."""
-
-    def step(self, report: Any) -> None:
-        """Nothing."""
-
-    def saved(self, epoch: int, file: Path) -> None:
-        """Nothing."""
-
-    def painted(self, step: int, files: Sequence[Path]) -> None:
-        """Nothing."""
 
 
 def run(family: Family, folder: Path) -> Outcome:
