@@ -5,20 +5,18 @@ from __future__ import annotations
 import json
 import statistics
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from .bench_measure import memory_peak
+from .bench_measure import computing, memory_peak
 from .bench_results import table
 from .bench_work import Work
 from .graphs import CFG, CONTROLNET, SAMPLER, SCHEDULER, SIDE
 from .mount import ROOT
 
-SOURCES, FEW, MANY, ROUNDS = 2, 2, 8, 3
+SOURCES, FEW, MANY, ROUNDS = 2, 2, 8, 4
 STEPS, DENOISE, START, END = 25, 0.6, 0.05, 0.45
 """As the node's page shows them."""
 STYLE = "sketch"
@@ -37,14 +35,14 @@ def measure(work: Work) -> dict[str, Any]:
             seed = 10_000 * number
             rounds.append(
                 {
-                    "augment": _timed(lambda s=seed: _augmented(work, net, cache, FEW, seed=s)),
-                    "plain": _timed(lambda s=seed: _plain(work, net, FEW, seed=s)),
+                    "augment": computing(lambda s=seed: _augmented(work, net, cache, FEW, seed=s)),
+                    "plain": computing(lambda s=seed: _plain(work, net, FEW, seed=s)),
                 }
             )
         peaks, seconds = {}, {}
         for name, variants in (("few", FEW), ("many", MANY)):
             with memory_peak() as peak:
-                seconds[name] = _timed(lambda v=variants: _augmented(work, net, cache, v, seed=90_000 + v))
+                seconds[name] = computing(lambda v=variants: _augmented(work, net, cache, v, seed=90_000 + v))
                 peaks[name] = peak()
     return {
         "few_pictures": SOURCES * FEW, "many_pictures": SOURCES * MANY, "rounds": rounds, "peak_bytes": peaks,
@@ -81,17 +79,12 @@ def write(parts: dict[str, Any], folder: Path, machine: str) -> None:
         "# What style augmentation costs", "",
         f"{machine}; the miniature model and its ControlNet, {parts['side']} pixels, {parts['steps']} steps, denoise "
         f"{parts['denoise']:g}. Written by `python dev.py bench --parts augment`; both take turns, and the "
-        "augmentation also finds the parts of the body, measures and writes its pictures.",
+        "augmentation also finds the parts of the body, measures and writes its pictures. On a CPU the seconds are "
+        "those that the process computes for, on all cores together.",
         "", *table(["", "pictures", "a picture", "peak"], rows), "",
         *table(["ratio", "measured"], [[name, f"{value:.3f}"] for name, value in found.items()]), "",
     ]  # fmt: skip
     (folder / "augment.md").write_text("\n".join(lines), encoding="utf-8")
-
-
-def _timed(work: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
 
 
 def _control_net() -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import statistics
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 
 import torch
 
-from .bench_measure import memory_peak
+from .bench_measure import computing, memory_peak
 from .bench_results import table
 from .bench_work import RANK, Work
 from .graphs import CFG, SAMPLER, SCHEDULER, SIDE
@@ -26,11 +25,7 @@ STEPS = 8
 
 
 def measure(work: Work) -> dict[str, Any]:
-    """Seconds and peak bytes of sweeps and of the same pictures from core's nodes, taking turns; patches counted.
-
-    On a CPU the seconds are those that this process computes for: a sampler waits for nothing, and what other programs
-    take is not counted.
-    """
+    """Seconds and peak bytes of sweeps and of the same pictures from core's nodes, taking turns; patches counted."""
     with tempfile.TemporaryDirectory(dir=work.folder) as folder, torch.inference_mode():
         run = _run(work, Path(folder))
         cells = Path(folder) / "cells"
@@ -43,9 +38,9 @@ def measure(work: Work) -> dict[str, Any]:
             seed = 100 + number
             rounds.append(
                 {
-                    "sweep": _timed(lambda s=seed: _swept(work, run, cells, FEW, seed=s)),
-                    "plain": _timed(lambda s=seed: _plain(work, run, FEW, seed=s)),
-                    "many": _timed(lambda s=seed: _swept(work, run, cells, MANY, seed=1000 + s)),
+                    "sweep": computing(lambda s=seed: _swept(work, run, cells, FEW, seed=s)),
+                    "plain": computing(lambda s=seed: _plain(work, run, FEW, seed=s)),
+                    "many": computing(lambda s=seed: _swept(work, run, cells, MANY, seed=1000 + s)),
                 }
             )
         peaks = {}
@@ -95,13 +90,6 @@ def write(parts: dict[str, Any], folder: Path, machine: str) -> None:
         *table(["ratio", "measured"], [[name, f"{value:.3f}"] for name, value in found.items()]), "",
     ]  # fmt: skip
     (folder / "sweep.md").write_text("\n".join(lines), encoding="utf-8")
-
-
-def _timed(work: Any) -> float:
-    clock = time.perf_counter if torch.cuda.is_available() else time.process_time
-    started = clock()
-    work()
-    return clock() - started
 
 
 def _prompts(count: int) -> list[str]:
