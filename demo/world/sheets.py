@@ -26,6 +26,14 @@ _LINES: dict[str, tuple[float, float]] = {
 }
 
 
+def overlap(one: tuple[float, ...], other: tuple[float, ...]) -> float:
+    """Intersection over union of two boxes (left, top, right, bottom)."""
+    width = max(0.0, min(one[2], other[2]) - max(one[0], other[0]))
+    height = max(0.0, min(one[3], other[3]) - max(one[1], other[1]))
+    area = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (one, other))
+    return width * height / (area - width * height)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cutout:
     """One figure without a background: RGBA, and where figure point (0, 0) lies and how large a unit is, in pixels."""

@@ -6,21 +6,11 @@ import random
 from collections import defaultdict
 from pathlib import Path
 
-from demo.world.sheets import group, turnaround
+from demo.world.sheets import group, overlap, turnaround
 from lora_kiln.dataset.split import SplitOptions, split_record
 from lora_kiln.dataset.values import Record
 from lora_kiln.dataset.view_options import ViewOptions
 from lora_kiln.dataset.views import crop_name, crop_record
-
-Edges = tuple[float, ...]
-
-
-def overlap(one: Edges, other: Edges) -> float:
-    """Intersection over union of two boxes."""
-    width = max(0.0, min(one[2], other[2]) - max(one[0], other[0]))
-    height = max(0.0, min(one[3], other[3]) - max(one[1], other[1]))
-    area = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (one, other))
-    return width * height / (area - width * height)
 
 
 def test_200_sheets_and_groups_are_split_exactly(tmp_path: Path) -> None:

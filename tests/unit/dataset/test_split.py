@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from demo.world.figure import random_figure
-from demo.world.sheets import PAPERS, Sheet, cut_out, group, turnaround
+from demo.world.sheets import PAPERS, Sheet, cut_out, group, overlap, turnaround
 from lora_kiln.dataset.images import open_image
 from lora_kiln.dataset.sheets import split_sheets
 from lora_kiln.dataset.sides import Appearance, guess_sides, parse_sides
@@ -22,15 +22,6 @@ from lora_kiln.dataset.view_options import ViewOptions
 from lora_kiln.dataset.views import crop_name, crop_record
 
 SMALL = SplitOptions(minimum_size=16, padding=0.0)
-Edges = tuple[float, ...]
-
-
-def overlap(one: Edges, other: Edges) -> float:
-    """Intersection over union of two boxes."""
-    width = max(0.0, min(one[2], other[2]) - max(one[0], other[0]))
-    height = max(0.0, min(one[3], other[3]) - max(one[1], other[1]))
-    area = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (one, other))
-    return width * height / (area - width * height)
 
 
 def saved(sheet: Sheet, folder: Path, tags: tuple[str, ...] = ("kierose", "1girl", "multiple views")) -> Record:

@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw
 
 from demo.world.draw import draw
 from demo.world.figure import random_figure
+from demo.world.sheets import overlap
 from lora_kiln.dataset.figure import Figure, find_figure
 from lora_kiln.dataset.framing import VIEWS, shown_tags
 from lora_kiln.dataset.images import open_image
@@ -46,14 +47,6 @@ def tall(heads: float, *, hair: str = "short", side: int = 480, background: str 
     pen.rounded_rectangle((x - head * 0.9, y + head * 1.25, x + head * 0.9, y + head * 3.2), head * 0.3, fill="navy")
     pen.rectangle((x - head * 0.6, y + head * 3.1, x + head * 0.6, y + head * heads), fill="grey")
     return image, y + head
-
-
-def overlap(one: tuple[float, ...], other: tuple[float, ...]) -> float:
-    """Intersection over union of two boxes."""
-    width = max(0.0, min(one[2], other[2]) - max(one[0], other[0]))
-    height = max(0.0, min(one[3], other[3]) - max(one[1], other[1]))
-    area = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (one, other))
-    return width * height / (area - width * height)
 
 
 def figure_in(image: Image.Image) -> Figure:
