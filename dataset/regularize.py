@@ -17,7 +17,7 @@ from .errors import DatasetError
 from .report import counted, listed_lines, tag_table
 from .settings import check_settings, setting
 from .style_captions import plain_tags
-from .tags import compile_globs, matches_any, parse_tags, tag_key, unique_tags
+from .tags import compile_globs, matches_any, parse_tags, tag_key, unique_tags, without_word
 from .values import Dataset, Progress, Record, Size
 from .wildcards import Wildcards
 
@@ -186,9 +186,7 @@ def caption_lines(dataset: Dataset) -> tuple[str, ...]:
     found = []
     for record in dataset:
         if record.prose:
-            found.append(
-                re.sub(rf"\b{re.escape(dataset.trigger)}\b[,\s]*", "", record.prose) if trigger else record.prose
-            )
+            found.append(without_word(record.prose, dataset.trigger))
         else:
             # Brackets of tags would be weights to the painter.
             words = ", ".join(tag for tag in record.tags if tag_key(tag) != trigger)

@@ -7,8 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .colors import color_of, differs, own_colors
+from .kinds import kind_of
 from .settings import check_settings, setting
-from .tags import clean_tag, distinct_tags, parse_tags, tag_key, unique_tags
+from .tags import (
+    clean_tag,
+    distinct_tags,
+    parse_tags,
+    tag_key,
+    unique_tags,
+    without_word,
+    word_pattern,
+)
 from .values import Dataset, Record
 from .wildcards import Wildcards
 
@@ -67,11 +76,9 @@ def draw_style(line: str, wildcards: Wildcards, seed: int, name: str) -> Style:
 
     Without an arrow the tags are those of the prompt, without weights, LoRA and embedding names, and words of quality.
     """
-    prompt, arrow, tags = line.partition(_ARROW)
-    drawn = wildcards.expand(prompt, seed, f"{name} | {prompt.strip()}")
-    if arrow:
-        return Style(prompt=drawn, tags=parse_tags(wildcards.expand(tags, seed, f"{name} | {line.strip()}")))
-    return Style(prompt=drawn, tags=plain_tags(drawn))
+    drawn = wildcards.expand(line, seed, f"{name} | {line.strip()}")
+    prompt, arrow, tags = drawn.partition(_ARROW)
+    return Style(prompt=prompt.strip(), tags=parse_tags(tags) if arrow else plain_tags(prompt))
 
 
 def plain_tags(prompt: str) -> tuple[str, ...]:
@@ -87,18 +94,21 @@ def plain_tags(prompt: str) -> tuple[str, ...]:
 
 def painter_prompt(record: Record, style: Style, trigger: str, options: CaptionOptions) -> str:
     """What the painter is told: the style's words, then what the picture shows."""
-    return ", ".join(part for part in (style.prompt, shown_words(record, trigger, options)) if part)
+    return ", ".join(part for part in (style.prompt, shown_words(record, trigger, options, beside=style)) if part)
 
 
-def shown_words(record: Record, trigger: str, options: CaptionOptions) -> str:
-    """What a picture shows, as a prompt: brackets of tags are written so that they are no weights."""
+def shown_words(record: Record, trigger: str, options: CaptionOptions, *, beside: Style | None = None) -> str:
+    """What a picture shows, as a prompt: brackets of tags are written so that they are no weights.
+
+    Its own style and background are left out `beside` a style that names others.
+    """
     if record.prose:
-        text = record.prose
-        if trigger and not options.say_trigger:
-            text = re.sub(rf"\b{re.escape(trigger)}\b[,\s]*", "", text)
+        text = record.prose if options.say_trigger else without_word(record.prose, trigger)
         return _BRACKET.sub(r"\\\g<0>", text)
     tags = record.tags if options.say_trigger else tuple(t for t in record.tags if tag_key(t) != tag_key(trigger))
     pruned = record.pruned if options.say_pruned else ()
+    if beside:
+        tags, pruned = _beside(tags, beside), _beside(pruned, beside)
     return _BRACKET.sub(r"\\\g<0>", ", ".join(unique_tags((*tags, *pruned))))
 
 
@@ -126,30 +136,46 @@ def variant_words(
     dataset.
     """
     if record.prose:
-        prose = ", ".join(part for part in (*style.tags, record.prose))
+        first, others = "", record.prose
+        if options.style_place == AFTER and trigger and re.match(word_pattern(trigger), record.prose):
+            first, others = trigger, without_word(record.prose, trigger)
+        prose = ", ".join(part for part in (first, *style.tags, others) if part)
         return Words(tags=record.tags, prose=prose, pruned=record.pruned)
     # The trigger, or what stands in its place: the first tag.
     place = next((i for i, tag in enumerate(record.tags) if trigger and tag_key(tag) == tag_key(trigger)), 0)
     lead = record.tags[place : place + 1]
-    rest = _content(record, (*record.tags[:place], *record.tags[place + 1 :]), options, found, absorbed)
+    shown = _beside((*record.tags[:place], *record.tags[place + 1 :]), style)
+    rest, recolored = _content(record, shown, options, found, absorbed)
     parts = (*style.tags, *lead, *rest) if options.style_place == FIRST else (*lead, *style.tags, *rest)
     tags = distinct_tags(parts)
     keys = {tag_key(tag) for tag in tags}
-    # A trait that the caption names is not left for the trigger to absorb.
-    return Words(tags=tags, pruned=tuple(tag for tag in record.pruned if tag_key(tag) not in keys))
+    # A trait that the caption names, in her colour or another one, is not left for the trigger to absorb.
+    left = [tag for tag in record.pruned if tag_key(tag) not in keys and _part(tag) not in recolored]
+    return Words(tags=tags, pruned=tuple(left))
+
+
+def _beside(tags: Sequence[str], style: Style) -> tuple[str, ...]:
+    """The tags of a picture, less its own style where the style names one, and likewise its background."""
+    given = {kind_of(tag) for tag in (*style.tags, *plain_tags(style.prompt))} & {"style", "background"}
+    return tuple(tag for tag in tags if kind_of(tag) not in given)
+
+
+def _part(tag: str) -> str:
+    """What a tag gives a colour to; empty for other tags."""
+    colored = color_of(tag)
+    return colored[0] if colored else ""
 
 
 def _content(
     record: Record, tags: Sequence[str], options: CaptionOptions, found: Sequence[str], absorbed: Sequence[str]
-) -> tuple[str, ...]:
-    """What the caption says beside style and trigger."""
+) -> tuple[tuple[str, ...], set[str]]:
+    """What the caption says beside style and trigger, and the parts that it names in another colour."""
+    if options.tags == SOURCE:
+        return tuple(tags), set()
     own = own_colors((*record.tags, *record.pruned), Dataset())
     other = [clean_tag(tag) for tag in found if differs(tag, own)]
-    if options.tags == SOURCE:
-        return tuple(tags)
+    parts = {_part(tag) for tag in other} - {""}
     if options.tags == RETAG:
         gone = {tag_key(tag) for tag in absorbed}
-        return tuple(tag for tag in found if tag_key(tag) not in gone or tag in other)
-    parts = {colored[0] for tag in other if (colored := color_of(tag))}
-    kept = [tag for tag in tags if not ((colored := color_of(tag)) and colored[0] in parts)]
-    return (*kept, *other)
+        return tuple(tag for tag in found if tag_key(tag) not in gone or tag in other), parts
+    return (*(tag for tag in tags if _part(tag) not in parts), *other), parts

@@ -54,6 +54,16 @@ def tag_key(tag: str) -> str:
     return clean_tag(tag).casefold()
 
 
+def word_pattern(word: str) -> str:
+    """A regular expression for a word, or words, that stand by themselves; they may end in brackets."""
+    return rf"(?<!\w){re.escape(word)}(?!\w)"
+
+
+def without_word(text: str, word: str) -> str:
+    """A text in sentences without a trigger and the comma behind it; an empty one is nowhere."""
+    return re.sub(rf"{word_pattern(word)}[,\s]*", "", text) if word else text
+
+
 def parse_tags(text: str) -> tuple[str, ...]:
     """Split a caption at commas and line ends into clean tags, each once, in order."""
     return unique_tags(_SEPARATOR.split(text.lstrip("\ufeff")))

@@ -10,12 +10,12 @@ import numpy as np
 from PIL import Image
 
 from ..dataset.images import open_image
+from ..dataset.kinds import kind_of
 from ..dataset.score_cache import ScoreCache
 from ..dataset.tagger import BATCH, TagScores
 from ..dataset.tags import tag_key
 from ..dataset.values import Dataset, Record
 from .corruption import flaws
-from .kinds import kind_of
 from .likeness import Floats, Spread, is_copy, likeness, own_spread
 from .marks import Asked, Found, Marks, Subject, asked_of, by_trait, tag_marks
 from .values import Cell, Column, Grid

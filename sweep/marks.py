@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ..dataset.kinds import hides, kind_of
 from ..dataset.tags import tag_key
-from .kinds import hides, kind_of
 from .prompts import names, prompted_tags
 from .values import Column, Row
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from ..dataset.tags import parse_tags, tag_key
+from ..dataset.tags import parse_tags, tag_key, word_pattern
 
 _WEIGHT = re.compile(r":\s*-?\d*\.?\d+\s*(?=[)\]])")
 _NETWORK = re.compile(r"<[^<>]*>|\bembedding:\S+", re.IGNORECASE)
@@ -30,7 +30,9 @@ def prompted_tags(prompt: str, known: frozenset[str]) -> frozenset[str]:
 
 def names(prompt: str, word: str) -> bool:
     """Whether a prompt has the word, or words, as they stand; an empty one is in every prompt."""
-    return not word or re.search(rf"(?<!\w){re.escape(word)}(?!\w)", prompt, re.IGNORECASE) is not None
+    # Brackets of a trigger are written so that they are no weights.
+    plain = re.sub(r"\\([()\[\]])", r"\1", prompt)
+    return not word or re.search(word_pattern(word), plain, re.IGNORECASE) is not None
 
 
 def _in_prose(text: str, known: frozenset[str]) -> Iterator[str]:

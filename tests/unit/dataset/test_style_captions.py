@@ -74,6 +74,33 @@ def test_captions_have_the_trigger_the_style_and_the_sources_tags() -> None:
     assert variant_words(record(prose="A girl."), SKETCH, CaptionOptions()).prose == "sketch, monochrome, A girl."
 
 
+def test_the_sources_own_style_and_background_give_way_to_those_of_the_line() -> None:
+    picture = record("kiln", "1girl", "flat color", "white background", pruned=("pastel colors",))
+    assert painter_prompt(picture, SKETCH, "kiln", CaptionOptions()) == f"{SKETCH.prompt}, 1girl, white background"
+    words = variant_words(picture, SKETCH, CaptionOptions(), trigger="kiln")
+    assert words.tags == ("kiln", "sketch", "monochrome", "1girl", "white background")
+    forest = draw_style("in a forest => forest", Wildcards(), 0, "x")
+    words = variant_words(picture, forest, CaptionOptions(), trigger="kiln")
+    assert words.tags == ("kiln", "forest", "1girl", "flat color")
+
+
+def test_prose_keeps_a_trigger_with_brackets_first() -> None:
+    picture = record(prose="kiana (honkai), a girl smiles.")
+    words = variant_words(picture, SKETCH, CaptionOptions(), trigger="kiana (honkai)")
+    assert words.prose == "kiana (honkai), sketch, monochrome, a girl smiles."
+    told = painter_prompt(picture, SKETCH, "kiana (honkai)", CaptionOptions())
+    assert told.endswith(", a girl smiles.")
+    assert "kiana" not in told
+
+
+def test_a_choice_of_words_is_drawn_once_for_prompt_and_caption() -> None:
+    for seed in range(20):
+        style = draw_style("{oil|ink|chalk} painting => {by_hand}", Wildcards(), seed, "x")
+        assert style.tags == ("by hand",)
+    whole = draw_style("{oil on canvas => oil|ink wash => ink}", Wildcards(), 3, "x")
+    assert (whole.prompt, whole.tags) in {("oil on canvas", ("oil",)), ("ink wash", ("ink",))}
+
+
 def test_a_differing_hair_colour_is_named() -> None:
     picture = record("kiln", "1girl", "red eyes", "smile", pruned=("green hair",))
     seen = ("1girl", "aqua hair", "dark red eyes", "hat")
@@ -81,6 +108,9 @@ def test_a_differing_hair_colour_is_named() -> None:
     assert words.tags == ("kiln", "sketch", "monochrome", "1girl", "red eyes", "smile", "aqua hair")
     words = variant_words(picture, SKETCH, CaptionOptions(tags=DIFFERING), trigger="kiln", found=("blue eyes",))
     assert words.tags == ("kiln", "sketch", "monochrome", "1girl", "smile", "blue eyes")
+    assert words.pruned == ("green hair",)
+    words = variant_words(picture, SKETCH, CaptionOptions(tags=DIFFERING), trigger="kiln", found=("aqua hair",))
+    assert words.pruned == (), "the trigger does not stand for green hair where the caption says aqua"
     same = variant_words(picture, SKETCH, CaptionOptions(tags=DIFFERING), trigger="kiln", found=("green hair",))
     assert "green hair" not in same.tags
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from lora_kiln.dataset.kinds import hides, kind_of
 from lora_kiln.sweep.judging import subject_of
-from lora_kiln.sweep.kinds import hides, kind_of
 from lora_kiln.sweep.marks import Asked, Subject, asked_of, bleed, by_trait, flexibility, trait_recall
 from lora_kiln.sweep.prompts import names, prompted_tags
 from lora_kiln.sweep.values import Row

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ..dataset.colors import color_of
-from ..dataset.garments import FEET, HIPS, LEGS, OUTFIT, TORSO
-from ..dataset.tag_tables import ACCESSORIES, BODY, CHEST, EARS, EYES, HAIR, TagGroup, any_of
-from ..dataset.tags import tag_key
+from .colors import color_of
+from .garments import FEET, HIPS, LEGS, OUTFIT, TORSO
+from .tag_tables import ACCESSORIES, BODY, CHEST, EARS, EYES, HAIR, TagGroup, any_of
+from .tags import tag_key
 
 BACKGROUND = TagGroup(
     "where she is: backgrounds and scenery",
