@@ -58,11 +58,15 @@ def main(arguments: list[str]) -> int:
 
 def idea_lines(found: dict[str, Any], source: str) -> list[str]:
     """The page of an idea: what was counted, by character and arm, and whether the claim is shown."""
+    from .study_ideas import BASE, LEARNED
+
     arms = found["arms"]
+    heads = [BASE, *arms]
     rows = [
-        f"| {row['character']} | " + " | ".join("-" if row[arm] is None else f"{row[arm]:.3f}" for arm in arms) + " |"
+        f"| {row['character']} | " + " | ".join("-" if row[one] is None else f"{row[one]:.3f}" for one in heads) + " |"
         for row in found["rows"]
     ]
+    learned = ", ".join(f"{arm} {sum(row[LEARNED][arm] for row in found['rows']) / len(rows):.3f}" for arm in arms)
     said = (
         "The claim is shown." if found["shown"]
         else "**The claim is not shown here**: the interval does not lie on its side."
@@ -70,12 +74,15 @@ def idea_lines(found: dict[str, Any], source: str) -> list[str]:
     return [
         f"Claimed in {source}. Counted: {found['measure']}.",
         "",
-        f"| character | {' | '.join(arms)} |",
-        "| --- |" + " --- |" * len(arms),
+        f"| character | {' | '.join(heads)} |",
+        "| --- |" + " --- |" * len(heads),
         *rows,
         "",
         f"Difference of *{arms[-1]}* from *{arms[0]}*: {found['difference']:+.3f} (95 % interval {found['low']:+.3f} "
-        f"to {found['high']:+.3f}, by resampling the characters). {said}",
+        f"to {found['high']:+.3f}, over {len(rows)} characters). {said}",
+        "",
+        "How much of her the LoRAs of each arm have learned (her traits, found when only the trigger says them): "
+        f"{learned}.",
     ]
 
 

@@ -4,7 +4,8 @@ tagger finds in pictures that their LoRAs paint.
 
 from __future__ import annotations
 
-import random
+import math
+import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,6 +21,10 @@ from .world.characters import Character
 PICTURES = 24
 SEEN = 1600
 """Pictures that every arm is trained on, repeats counted: none may learn more for having more files."""
+
+BASE, LEARNED = "without a LoRA", "learned"
+_T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201)
+"""Student's t, two-sided 95 %, for 1, 2, 3, ... degrees of freedom."""
 
 Build = Callable[[Studio, Character], Any]
 Shots = Callable[[Character, int], list[Shot]]
@@ -54,7 +59,8 @@ def ideas() -> dict[str, Idea]:
         "style_augmentation": Idea(
             claim="Style augmentation lowers bleed.",
             source="iterations 3 and 4-b of the first article",
-            measure="the dataset's own style and background, found where the prompt asks for others",
+            measure="the dataset's own style and background, found where the prompt asks for others (the three other "
+            "styles are those of the variants, of the six backgrounds two are), less what the base model paints there",
             arms=(Arm(name="one style", build=_one_style), Arm(name="style variants", build=_varied)),
             shots=_elsewhere, score=_bleeds, rises=False,
         ),
@@ -68,14 +74,16 @@ def ideas() -> dict[str, Idea]:
         "regularisation": Idea(
             claim="Regularisation pictures lower bleed.",
             source="the articles' sets of class pictures",
-            measure="her traits, found where the prompt does not name the trigger",
+            measure="her traits, found where the prompt does not name the trigger, less what the base model paints "
+            "there; the regularisation pictures come besides, one for each of hers",
             arms=(Arm(name="none", build=_plain), Arm(name="24 of the class", build=_regularised)),
             shots=_strangers, score=_leaks, rises=False,
         ),
         "back_views": Idea(
             claim="Too many repeats of back views raise back views.",
             source="the articles' advice to give back views fewer repeats",
-            measure="from behind found where the prompt does not ask for it",
+            measure="from behind found where the prompt does not ask for it; a quarter of the pictures shows her back, "
+            "and no caption says so",
             arms=(Arm(name="as often as others", build=_some_backs), Arm(name="eight times", build=_many_backs)),
             shots=trait_shots, score=_turned, rises=True,
         ),
@@ -119,31 +127,40 @@ def measure(
     for character in characters:
         shots = idea.shots(character, count)
         plain = studio.marks(shots, None)
-        row: dict[str, Any] = {"character": character.name}
+        her = trait_shots(character, count)
+        row: dict[str, Any] = {"character": character.name, BASE: _mean(idea.score, shots, plain, plain), LEARNED: {}}
         for arm in idea.arms:
-            found = studio.marks(shots, _run(studio, arm, character, seen).checkpoint(0).file)
-            scores = [idea.score(shot, tags, base) for shot, tags, base in zip(shots, found, plain, strict=True)]
-            known = [score for score in scores if score is not None]
-            row[arm.name] = round(sum(known) / len(known), 4) if known else None
+            file = _run(studio, arm, character, seen).checkpoint(0).file
+            row[arm.name] = _mean(idea.score, shots, studio.marks(shots, file), plain)
+            # A LoRA that has learned less changes less of everything.
+            of_her = studio.marks(her, file)
+            row[LEARNED][arm.name] = _mean(_traits, her, of_her, of_her)
         rows.append(row)
     return {"claim": idea.claim, "measure": idea.measure, "arms": [arm.name for arm in idea.arms], "rows": rows}
 
 
+def _mean(score: Score, shots: Sequence[Shot], found: Sequence[set[str]], plain: Sequence[set[str]]) -> float | None:
+    scores = [score(shot, tags, base) for shot, tags, base in zip(shots, found, plain, strict=True)]
+    known = [one for one in scores if one is not None]
+    return round(sum(known) / len(known), 4) if known else None
+
+
 def verdict(found: dict[str, Any], *, rises: bool) -> dict[str, Any]:
-    """The mean difference between the last arm and the first, its 95 % interval by resampling the characters, and
-    whether the claim is shown: the interval lies on the claimed side.
+    """The mean difference between the last arm and the first, its 95 % interval over the characters (Student's t),
+    and whether the claim is shown: the interval lies on the claimed side. ValueError where fewer than two characters,
+    or more than `_T` knows, have both.
     """
     first, last = found["arms"][0], found["arms"][-1]
     apart = [row[last] - row[first] for row in found["rows"] if row[last] is not None and row[first] is not None]
-    rng = random.Random(0)
-    means = sorted(sum(rng.choices(apart, k=len(apart))) / len(apart) for _ in range(4000)) if apart else [0.0]
-    low, high = means[round(0.025 * (len(means) - 1))], means[round(0.975 * (len(means) - 1))]
+    if not 2 <= len(apart) <= len(_T) + 1:
+        raise ValueError(f"{len(apart)} characters have both arms of {found['claim']!r}; 2 to {len(_T) + 1} are needed")
+    mean = statistics.mean(apart)
+    half = _T[len(apart) - 2] * statistics.stdev(apart) / math.sqrt(len(apart))
+    low, high = mean - half, mean + half
     return {
-        "difference": round(sum(apart) / len(apart), 4) if apart else None,
-        "low": round(low, 4),
-        "high": round(high, 4),
-        "shown": bool(apart) and (low > 0 if rises else high < 0),
-    }
+        "difference": round(mean, 4), "low": round(low, 4), "high": round(high, 4),
+        "shown": low > 0 if rises else high < 0,
+    }  # fmt: skip
 
 
 # --- datasets ------------------------------------------------------------------------------------
