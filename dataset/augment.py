@@ -15,9 +15,10 @@ from PIL import Image
 
 from .choice import Scores, verdicts
 from .easel import Easel
+from .errors import DatasetError
 from .images import open_mask, save_derived
 from .keys import record_keys, source_name
-from .regions import fitted
+from .regions import DRAWN, fitted
 from .report import counted, listed_lines
 from .style_captions import SOURCE, Style, draw_style, variant_words
 from .styles import Plan, Studio
@@ -74,6 +75,11 @@ def augment(dataset: Dataset, plan: Plan, studio: Studio, progress: Progress) ->
     """
     for masks in (studio.masks, studio.hold_masks):
         check_masks(masks, dataset)
+    if not studio.hold_masks and (plan.hold.hold_mask or DRAWN in plan.choice.compare):
+        what = f"hold_mask is {plan.hold.hold_mask:g}" if plan.hold.hold_mask else f"compare has {DRAWN!r}"
+        raise DatasetError(
+            f"{what}, but no hold_masks are wired; wire masks that show that part white, or take it back"
+        )
     count = _Count()
     variants = list(_variants(dataset, plan, studio, progress, count))
     plain = [_record(dataset.records[variant.number], variant, plan, studio) for variant in variants]

@@ -9,6 +9,10 @@ from pathlib import Path
 
 SAMPLE = 16_384
 """Bytes that are read at either end of a large file."""
+WEIGHTS = (".safetensors", ".sft", ".ckpt", ".pt", ".pth", ".bin", ".gguf")
+PLACES = 64
+"""Of a file of weights so many further samples are read, evenly over its length: two merges of one base have the same
+size and often the same ends."""
 WHOLE = (".bmp", ".tif", ".tiff", ".tga", ".txt", ".caption", ".json", ".jsonl", ".toml")
 """Read from end to end: text, and pictures that may be stored plain; a change in their middle moves nothing else."""
 
@@ -16,9 +20,10 @@ WHOLE = (".bmp", ".tif", ".tiff", ".tga", ".txt", ".caption", ".json", ".jsonl",
 def content_mark(path: Path) -> str:
     """Equal for files of equal content, wherever they lie and whenever they were written. OSError as `stat` raises it.
 
-    Taken are the size and both ends; of text, plain formats and small files all. In a compressed picture a change in
-    the middle moves or alters what follows: a PNG ends with checksums over all of its pixels, and the codes of the
-    others are bits without a boundary, so that the same length and the same end do not come about.
+    Taken are the size and both ends, of weights samples between them too; of text, plain formats and small files all.
+    In a compressed picture a change in the middle moves or alters what follows: a PNG ends with checksums over all of
+    its pixels, and the codes of the others are bits without a boundary, so that the same length and the same end do not
+    come about.
     """
     stat = path.stat()
     if stat.st_size <= 2 * SAMPLE:
@@ -40,6 +45,10 @@ def _read(path: Path, size: int) -> str:
                 digest.update(block)
         else:
             digest.update(file.read(SAMPLE))
+            if path.suffix.lower() in WEIGHTS:
+                for place in range(1, PLACES + 1):
+                    file.seek(size * place // (PLACES + 1))
+                    digest.update(file.read(SAMPLE))
             file.seek(-SAMPLE, os.SEEK_END)
             digest.update(file.read(SAMPLE))
     return digest.hexdigest()

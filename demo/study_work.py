@@ -136,7 +136,7 @@ class Studio:
         from lora_kiln.dataset.tags import tag_key
         from lora_kiln.host.sampling import Sampling
         from lora_kiln.host.sweeping import SweepBases
-        from lora_kiln.sweep.judging import Judges
+        from lora_kiln.sweep.judging import JUDGED, Judges
         from lora_kiln.sweep.options import SweepOptions
         from lora_kiln.sweep.session import Axes, plan_of, sweep
 
@@ -145,7 +145,7 @@ class Studio:
         sampling = Sampling(steps=STEPS, cfg=CFG, sampler=SAMPLER, scheduler=SCHEDULER)
         bases = SweepBases(*self.loaded, negative="", sampling=sampling, size=(SIDE, SIDE))
         files = get_tagger(TAGGER, [TAGGERS])
-        known = frozenset(tag_key(row[0]) for row in read_labels(files.tags).rows if row and row[1] != "rating")
+        known = frozenset(tag_key(row[0]) for row in read_labels(files.tags).rows if row and row[1] in JUDGED)
         judges = Judges(
             tagger=TaggerOnDemand(files=files), known=known,
             scores=ScoreCache(self.kept / "tags", tagger_mark(files)), threshold=0.35,

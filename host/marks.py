@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from functools import partial
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
+
+DEEPEST, OBJECT = 12, 3
+"""How far nested options are followed: a container is one step, a function or an object so many."""
 
 
 def model_mark(model: Any, clip: Any) -> str:
@@ -72,14 +76,33 @@ def _sampled(value: Any) -> Any:
     return value if isinstance(value, str | int | float | None) else type(value).__name__
 
 
-def _options(value: Any) -> Any:
-    """Nested options with functions as their names and what they close over."""
+def _options(value: Any, depth: int = DEEPEST) -> Any:
+    """Nested options; of functions their names and what they close over, of patches what they hold.
+
+    Whole models are their names: `model_mark` looks into the one that samples.
+    """
+    if depth < 0 or isinstance(value, nn.Module) or hasattr(value, "get_key_patches"):
+        return type(value).__name__
     if isinstance(value, dict):
-        return sorted((str(name), _options(one)) for name, one in value.items())
+        return sorted((str(name), _options(one, depth - 1)) for name, one in value.items())
     if isinstance(value, list | tuple):
-        return [_options(one) for one in value]
+        return [_options(one, depth - 1) for one in value]
+    inner = partial(_options, depth=depth - OBJECT)
+    if isinstance(value, partial):
+        return inner(value.func), inner(value.args), inner(value.keywords)
     if callable(value) and hasattr(value, "__qualname__"):
-        cells = [cell.cell_contents for cell in getattr(value, "__closure__", None) or ()]
-        numbers = [cell for cell in cells if isinstance(cell, str | int | float | bool)]
-        return value.__module__, value.__qualname__, numbers
-    return _sampled(value)
+        held = [cell.cell_contents for cell in getattr(value, "__closure__", None) or () if _is_filled(cell)]
+        owner = getattr(value, "__self__", None)
+        return value.__module__, value.__qualname__, inner(held), None if owner is None else inner(owner)
+    if isinstance(value, Tensor) or hasattr(value, "weights") or not hasattr(value, "__dict__"):
+        return _sampled(value)
+    return type(value).__name__, inner(vars(value))
+
+
+def _is_filled(cell: Any) -> bool:
+    """A name that a function closes over may not have been given a value yet."""
+    try:
+        _ = cell.cell_contents
+    except ValueError:
+        return False
+    return True

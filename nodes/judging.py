@@ -12,7 +12,7 @@ from ..dataset.tags import tag_key
 from ..dataset.values import Progress
 from ..host.alike import ClipVisionAlike
 from ..host.paths import ccip_folders
-from ..sweep.judging import Judges
+from ..sweep.judging import JUDGED, Judges
 from . import sockets
 from .tagging import NONE, open_tagger, tagger_input
 
@@ -44,5 +44,6 @@ def judges_from(tagger: str, ccip: str, clip_vision: Any, threshold: float, prog
     if tagger == NONE:
         return Judges(alike=alike, near=near)
     files, on_demand, scores = open_tagger(tagger, progress)
-    known = frozenset(tag_key(row[0]) for row in read_labels(files.tags).rows if row and row[1] != "rating")
+    # A sweep counts these kinds alone.
+    known = frozenset(tag_key(row[0]) for row in read_labels(files.tags).rows if row and row[1] in JUDGED)
     return Judges(tagger=on_demand, known=known, scores=scores, threshold=threshold, alike=alike, near=near)

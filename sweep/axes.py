@@ -34,10 +34,13 @@ def pick_epochs(run: Run, text: str) -> tuple[int, ...]:
             raise KilnError(
                 f"epochs is {text!r}; {part.strip()!r} is no epoch. Write all, last 5, or numbers like 2,4-8."
             )
-        found |= set(numbers)
-    missing = sorted(found - set(saved))
-    if missing:
-        raise KilnError(f"epochs is {text!r}, but run {run.name!r} saved {saved}; {missing} are not among them.")
+        # A run may have saved every second one.
+        fitting = [epoch for epoch in saved if epoch in numbers]
+        if not fitting:
+            raise KilnError(
+                f"epochs is {text!r}, but run {run.name!r} saved {saved}; {part.strip()} is not among them."
+            )
+        found |= set(fitting)
     return tuple(sorted(found))
 
 

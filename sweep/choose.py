@@ -46,6 +46,8 @@ def choose(marks: Mapping[Column, Marks]) -> Choice:
     """
     plain = next((one.corrupt for column, one in marks.items() if not column.epoch), 0.0)
     whole = [column for column in marks if column.epoch and not column.blocks]
+    # Nothing is saved at strength 0, which is painted to compare with.
+    whole = [column for column in whole if column.strength > 0] or whole
     if not whole:
         raise ValueError("a sweep without an epoch has nothing to choose from; give at least one epoch")
     sound = [column for column in whole if marks[column].corrupt <= plain + MORE_CORRUPT]

@@ -20,6 +20,9 @@ from .likeness import Floats, Spread, is_copy, likeness, own_spread
 from .marks import Asked, Found, Marks, Subject, asked_of, by_trait, tag_marks
 from .values import Cell, Column, Grid
 
+JUDGED = ("general", "character")
+"""Kinds of a tagger's tags that are counted: quality and ratings are in no picture."""
+
 Progress = Callable[[int, int], None]
 HABIT_SHARE = 0.4
 """A style or background tag in at least this share of the captions is the dataset's own."""

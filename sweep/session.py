@@ -110,7 +110,8 @@ def sweep(
     words = report(run, grid, choice, notes)
     plot = trade_plot(verdict.marks, choice, fonts=fonts)
     settings = {**bases.settings(), **asdict(options)}
-    file = run.folder / f"sweep-{_mark(plan, settings)}.html"
+    made_from = {base: bases.open(base).mark() for base in plan.bases}
+    file = run.folder / f"sweep-{_mark(plan, {**settings, 'models': made_from})}.html"
     write_page(file, run, grid, verdict, choice, words, plot, settings)
     plain = _plain(run, grid, verdict, choice, words)
     write_text(file.with_suffix(".json"), json.dumps(plain, indent=2, ensure_ascii=False))

@@ -105,7 +105,7 @@ def test_a_tagger_that_is_not_there_is_refused_with_the_folder_and_the_mend(
     ("name", "key", "value", "words"),
     [
         ("sweep", "epochs", "1,seven", "'seven' is no epoch"),
-        ("sweep", "epochs", "1-9", "are not among them"),
+        ("sweep", "epochs", "1,5-9", "5-9 is not among them"),
         ("sweep", "strengths", "strong", "strengths is 'strong'"),
         ("sweep", "prompts", " ", "prompts is empty"),
         ("save", "file_name", "../../out", "file_name is '../../out'"),

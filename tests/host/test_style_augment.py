@@ -114,17 +114,31 @@ def test_held_colours_drift_less(augment: Callable[..., Any], control_net: Any) 
     assert mean(held, "drift") < mean(half, "drift") < mean(free, "drift")
 
 
-def test_a_model_node_before_it_paints_anew(augment: Callable[..., Any], world: Any) -> None:
-    """Options of the model (core's rescaled CFG) are part of what a picture's name stands for."""
+@pytest.mark.parametrize(
+    ("module", "name", "settings"),
+    [
+        ("nodes_model_advanced", "RescaleCFG", [(0.3,), (0.9,)]),
+        # What its patch closes over is a dict.
+        ("nodes_freelunch", "FreeU", [(1.1, 1.2, 0.9, 0.2), (1.5, 1.2, 0.9, 0.2)]),
+    ],
+)
+def test_a_model_node_before_it_paints_anew(
+    augment: Callable[..., Any], world: Any, module: str, name: str, settings: list[tuple[float, ...]]
+) -> None:
+    """Options of the model are part of what a picture's name stands for."""
     import importlib
 
+    core = getattr(importlib.import_module(f"comfy_extras.{module}"), name)
     given = {"styles": "sketch", "model": world.model}
     assert "4 painted now" in augment(**given)[1]
-    rescale = importlib.import_module("comfy_extras.nodes_model_advanced").RescaleCFG()
-    for multiplier in (0.3, 0.9):
-        [model] = rescale.patch(world.model, multiplier)
-        assert "4 painted now" in augment(**{**given, "model": model})[1]
-        assert "0 painted now" in augment(**{**given, "model": model})[1]
+    for values in settings:
+        found = (
+            core.execute(world.model, *values).result
+            if hasattr(core, "execute")
+            else core().patch(world.model, *values)
+        )
+        assert "4 painted now" in augment(**{**given, "model": found[0]})[1]
+        assert "0 painted now" in augment(**{**given, "model": found[0]})[1]
 
 
 @pytest.fixture

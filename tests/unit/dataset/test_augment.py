@@ -122,6 +122,15 @@ def test_variants_are_captioned_with_the_trigger_first_and_the_style_next(run: C
         assert image.size == first.size
 
 
+def test_masks_that_are_asked_for_must_be_wired(run: Callable[..., Augmented]) -> None:
+    for words, changed in (
+        ("hold_mask is 0.5", {"hold": HoldOptions(hold_mask=0.5)}),
+        ("compare has 'mask'", {"choice": ChoiceOptions(compare=("face", "mask"))}),
+    ):
+        with pytest.raises(DatasetError, match=f"{words}, but no hold_masks are wired"):
+            run(Brush(), **changed)
+
+
 def test_a_hand_is_stronger_than_scores_and_paints_nothing(run: Callable[..., Augmented]) -> None:
     choice = {"choice": ChoiceOptions(keep_best=1)}
     first = run(Brush(), **choice)

@@ -197,6 +197,15 @@ def test_a_changed_pixel_in_a_large_picture_changes_the_mark(tmp_path: Path, end
     assert content_mark(path) != first
 
 
+def test_weights_that_differ_in_the_middle_alone_have_another_mark(tmp_path: Path) -> None:
+    path, weights = tmp_path / "a.safetensors", bytearray(4 << 20)
+    path.write_bytes(weights)
+    first = content_mark(path)
+    weights[1 << 20 : 3 << 20] = b"x" * (2 << 20)
+    path.write_bytes(weights)
+    assert content_mark(path) != first
+
+
 def test_quality_folders_and_folders_of_a_number_alone(tmp_path: Path) -> None:
     for name in ("4", "8", "high quality", "Low", "0", "2024", "20240131_party", "9_kierose/16"):
         picture(tmp_path / "cafe" / name / "a.png", caption="x")

@@ -38,6 +38,15 @@ def test_the_column_without_a_lora_is_never_chosen() -> None:
         choose({PLAIN: Marks()})
 
 
+def test_strength_nought_is_painted_to_compare_with_and_never_saved() -> None:
+    marks = {
+        PLAIN: Marks(traits=0.1, flexibility=1.0),
+        column(1, 0.0): Marks(traits=0.1, flexibility=1.0),
+        column(1): Marks(traits=0.5, flexibility=0.4),
+    }
+    assert choose(marks).strength == 1.0
+
+
 def test_a_corrupt_column_is_out_however_well_it_is_tagged() -> None:
     marks = {
         PLAIN: Marks(traits=0.0, flexibility=1.0, corrupt=0.0),

@@ -49,6 +49,8 @@ def test_prompted_tags_are_those_that_the_tagger_knows(prompt: str, expected: se
     [
         ("kie, smile", "kie", True), ("(KIE:1.1)", "kie", True), ("kierose", "kie", False), ("rose", "kie", False),
         ("kie rose, hat", "kie rose", True), ("anything", "", True), ("c++ girl", "c++", True),
+        ("kiana \\(honkai\\), 1girl", "kiana (honkai)", True),
+        ("kiana, honkai", "kiana (honkai)", False),
     ],
 )  # fmt: skip
 def test_a_trigger_is_a_whole_word(prompt: str, word: str, there: bool) -> None:
