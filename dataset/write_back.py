@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import secrets
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -52,8 +53,8 @@ class WritePlan:
 def plan_write_back(dataset: Dataset, check: Callable[[Path], Path]) -> WritePlan:
     """What writing the captions of a dataset into the files beside its pictures would do; nothing is written.
 
-    Left out are pictures that nodes made or cropped, pictures whose records disagree, and linked files. `check` raises
-    ValueError for a path that may not be touched.
+    Left out are pictures that nodes made or cropped, pictures whose records disagree, those that share a file and
+    disagree, and linked files. `check` raises ValueError for a path that may not be touched.
     """
     walked: dict[Path, Found] = {}
     by_image: dict[Path, list[tuple[str, Record]]] = {}
@@ -63,8 +64,8 @@ def plan_write_back(dataset: Dataset, check: Callable[[Path], Path]) -> WritePla
             skipped.append(f"{key}: a node of the graph made it; Save Dataset writes its caption")
         else:
             by_image.setdefault(record.image, []).append((key, record))
-    writes: list[Write] = []
-    same = 0
+    planned: list[Write] = []
+    bare = 0
     for rows in by_image.values():
         key, record = rows[0]
         try:
@@ -73,10 +74,14 @@ def plan_write_back(dataset: Dataset, check: Callable[[Path], Path]) -> WritePla
             skipped.append(f"{key}: {error}")
             continue
         if found is None:
-            same += 1
+            bare += 1
         else:
-            writes.append(found)
-    return WritePlan(writes=tuple(writes), same=same, skipped=tuple(readable(line) for line in skipped))
+            planned.append(found)
+    agreed, shared = _told_apart(planned)
+    writes = tuple(each for each in agreed if each.new != each.old)
+    skipped += shared
+    same = bare + len(planned) - len(writes) - len(shared)
+    return WritePlan(writes=writes, same=same, skipped=tuple(readable(line) for line in skipped))
 
 
 def write_back(plan: WritePlan, backups: Path, now: datetime) -> Path:
@@ -85,11 +90,16 @@ def write_back(plan: WritePlan, backups: Path, now: datetime) -> Path:
     Its `backup.json` names the file that each copy belongs to, and the files that were not there before. Raises
     DatasetError, which says how far it came, when a file cannot be written.
     """
-    folder = _back_up(plan, backups, now)
+    try:
+        folder = _back_up(plan, backups, now)
+    except OSError as error:
+        raise DatasetError(f"Nothing was written: the copies cannot be made in {backups} ({error.strerror})") from error
     for done, each in enumerate(plan.writes):
-        draft = each.file.with_name(f".{each.file.name}.part")
+        draft = each.file.with_name(f".{each.file.name}.{secrets.token_hex(4)}.part")
         try:
-            draft.write_text(each.new, encoding="utf-8", newline="\n")
+            # Never over a file, nor through a link, that lies there already.
+            with draft.open("x", encoding="utf-8", newline="\n") as content:
+                content.write(each.new)
             if each.old is not None:
                 shutil.copymode(each.file, draft)
             draft.replace(each.file)
@@ -103,10 +113,25 @@ def write_back(plan: WritePlan, backups: Path, now: datetime) -> Path:
     return folder
 
 
+def _told_apart(planned: Sequence[Write]) -> tuple[list[Write], list[str]]:
+    """One for each file, and why others are left out: `a.png` and `a.jpg` share `a.txt`."""
+    by_file: dict[Path, list[Write]] = {}
+    for each in planned:
+        by_file.setdefault(each.file, []).append(each)
+    return [rows[0] for rows in by_file.values() if len({each.new for each in rows}) == 1], [
+        f"{each.key}: {each.file.name} is the caption file of {len(rows)} pictures whose captions differ"
+        for rows in by_file.values()
+        if len({each.new for each in rows}) > 1
+        for each in rows
+    ]
+
+
 def _planned(
     key: str, record: Record, others: Sequence[Record], walked: dict[Path, Found], check: Callable[[Path], Path]
 ) -> Write | None:
-    """What to write for one picture; None where its file says it already. Raises OSError and ValueError."""
+    """What its file should hold for one picture, which may be what it holds; None where there is neither file nor
+    caption. Raises OSError and ValueError.
+    """
     if any(other.caption != record.caption for other in others):
         raise ValueError("it is in the dataset several times, with different captions")
     check(record.image)
@@ -125,7 +150,7 @@ def _planned(
     old = read_caption(file)
     words = Reader().text(old)
     if " ".join(old.split()) == record.caption or (words.tags, words.prose) == (record.tags, record.prose):
-        return None
+        return Write(key=key, file=file, old=old, new=old)
     return Write(key=key, file=file, old=old, new=record.caption + ("\n" if old.endswith("\n") else ""))
 
 

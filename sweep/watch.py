@@ -10,13 +10,15 @@ from typing import Any
 from ..trainer.errors import KilnError
 
 _NAME = re.compile(r"sweep-[0-9a-f]{1,64}")
+_KEY = re.compile(r"[0-9a-f]{16,128}")
+"""Of a cell. A shared run may hold any text there."""
 
 
 def read_sweep(run: Path, name: str) -> dict[str, Any]:
     """What `sweep` wrote of a sweep in the run's folder (`session.plain`). Raises `KilnError` when there is none."""
     file = run / f"{name}.json"
     try:
-        if not _NAME.fullmatch(name):
+        if not _NAME.fullmatch(name) or file.is_symlink():
             raise FileNotFoundError(name)
         found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -30,9 +32,9 @@ def cell_file(run: Path, name: str, key: str, cache: Path) -> Path:
     """The picture of a cell of that sweep, in the folder of all cells. Raises `KilnError` for any other key, and for
     a picture that was deleted."""
     cells = read_sweep(run, name)["cells"]
-    if not any(cell["key"] == key for sheet in cells for row in sheet for cell in row):
+    if not _KEY.fullmatch(key) or not any(cell["key"] == key for sheet in cells for row in sheet for cell in row):
         raise KilnError(f"{name} of {run.name} has no such cell.")
     file = cache / key[:2] / f"{key}.png"
-    if not file.is_file():
+    if not file.is_file() or file.is_symlink():
         raise KilnError(f"A cell of {name} was deleted; queue Epoch Sweep again, and it is painted anew.")
     return file

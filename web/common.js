@@ -108,6 +108,9 @@ export function addPanel(node, name, element, height) {
   element.style.minHeight = `${height - 2 * MARGIN}px`
   // The canvas takes the wheel and the pointer for itself unless they stay here.
   element.addEventListener("pointerdown", (event) => event.stopPropagation())
+  element.addEventListener("wheel", (event) => {
+    if (scrolls(event.target, element)) event.stopPropagation()
+  }, { passive: true })
   const widget = node.addDOMWidget(name, `KILN_${name.toUpperCase()}`, element, {
     serialize: false,
     hideOnZoom: false,
@@ -116,6 +119,19 @@ export function addPanel(node, name, element, height) {
   })
   widget.serialize = false
   return widget
+}
+
+/**
+ * Whether something between an element and the panel around it has more to show than fits.
+ * @param {EventTarget | null} target
+ * @param {HTMLElement} panel
+ */
+function scrolls(target, panel) {
+  for (let at = target instanceof Element ? target : null; at && panel.contains(at); at = at.parentElement) {
+    const moves = ["auto", "scroll"].includes(getComputedStyle(at).overflowY)
+    if (moves && at.scrollHeight > at.clientHeight) return true
+  }
+  return false
 }
 
 /**

@@ -8,6 +8,14 @@ const COMMAND = "Kiln.OpenDataset"
 /** Pages that are open. @type {Set<DatasetPage>} */
 const pages = new Set()
 
+/** A page that is open hears what others write. @param {DatasetPage} page */
+function watch(page) {
+  pages.add(page)
+  page.model.addEventListener("written", () => {
+    for (const other of pages) if (other !== page) void other.model.look()
+  })
+}
+
 /** @param {ComfyNode | null} node */
 async function openDialog(node) {
   await prepare()
@@ -22,7 +30,7 @@ async function openDialog(node) {
     dialog.remove()
   })
   document.body.append(dialog)
-  pages.add(page)
+  watch(page)
   dialog.showModal()
   await page.open(node)
   page.grid.element.focus()
@@ -47,7 +55,11 @@ function chosenNode() {
   return chosen ?? null
 }
 
-/** The page in the side bar, which follows what is selected. @type {{ page: DatasetPage, watch: number } | null} */
+/**
+ * The page in the side bar, which follows what is selected; `last` is the node that was, so that a choice made on the
+ * page itself stays until another node is selected.
+ * @type {{ page: DatasetPage, watch: number, last: ComfyNode | null } | null}
+ */
 let side = null
 
 /** @param {HTMLElement} container */
@@ -60,15 +72,17 @@ async function renderSide(container) {
   large.addEventListener("click", () => trying(() => openDialog(page.model.node)))
   page.head.append(large)
   container.replaceChildren(page.element)
-  pages.add(page)
-  side = { page, watch: window.setInterval(() => follow(page), 500) }
-  await page.open(chosenNode() ?? bearers().at(-1) ?? null)
+  watch(page)
+  side = { page, watch: window.setInterval(() => follow(page), 500), last: chosenNode() }
+  await page.open(side.last ?? bearers().at(-1) ?? null)
 }
 
 /** @param {DatasetPage} page */
 function follow(page) {
   const node = chosenNode()
-  if (!page.element.isConnected || !node || node === page.model.node) return
+  if (!side || !page.element.isConnected || node === side.last) return
+  side.last = node
+  if (!node || node === page.model.node) return
   void trying(() => page.open(node))
 }
 
@@ -107,7 +121,7 @@ app.registerExtension({
     for (const page of pages) void page.attempt(() => page.again())
   },
 
-  setup() {
+  async setup() {
     hear("executed", (detail) => {
       const rows = detail?.output?.kiln_datasets
       const node = rows && nodeOf(detail.display_node ?? detail.node)
@@ -115,11 +129,12 @@ app.registerExtension({
       remember(node, rows)
       for (const page of pages) void page.attempt(() => page.ran(node))
     })
+    await ready()
     app.extensionManager.registerSidebarTab({
       id: "kiln.dataset",
       icon: "pi pi-images",
-      title: "Dataset",
-      tooltip: "Dataset (LoRA Kiln)",
+      title: say("Dataset"),
+      tooltip: say("Dataset (Kiln)"),
       type: "custom",
       render: (container) => void renderSide(container).catch((error) => toast("error", String(error))),
       destroy: closeSide,

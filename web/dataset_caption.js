@@ -15,11 +15,14 @@ export class CaptionPanel {
     this.element = make("section", { class: "kiln-caption", "aria-label": say("Picture") }, this.image, this.name,
       this.facts, this.text, make("div", { class: "kiln-row" }, this.save, this.tokens))
     this.shown = ""
-    this.place = -1
+    /** Dataset and picture that are shown. */
+    this.key = ""
+    /** What is written and not yet set, by dataset and picture. @type {Map<string, string>} */
+    this.drafts = new Map()
     this.counted = ""
     this.count = later(() => void this.countTokens(), 150)
     this.save.addEventListener("click", () => this.write())
-    this.text.addEventListener("input", () => this.mark())
+    this.text.addEventListener("input", () => this.draft())
     this.text.addEventListener("keydown", (event) => {
       if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) this.write()
     })
@@ -31,12 +34,19 @@ export class CaptionPanel {
     this.element.hidden = !picture
     if (!picture) return
     const caption = captionText(model.caption(model.focus))
-    // What somebody is writing stays until they turn to another picture.
-    const writing = this.place === model.focus && this.text.value !== this.shown && document.activeElement === this.text
-    if (!writing) this.text.value = caption
+    this.key = `${model.id} ${picture.key}`
+    const draft = this.drafts.get(this.key)
+    if (draft === caption) this.drafts.delete(this.key)
+    const text = draft ?? caption
+    // Written to the field only when it is another: the cursor stays.
+    if (this.text.value !== text) this.text.value = text
     this.shown = caption
-    if (this.place !== model.focus || !this.image.src) this.image.src = picture.mark ? model.picture(model.focus, 512) : ""
-    this.place = model.focus
+    const source = picture.mark ? model.picture(model.focus, 512) : ""
+    if (this.image.dataset.shown !== source) {
+      this.image.dataset.shown = source
+      if (source) this.image.src = source
+      else this.image.removeAttribute("src")
+    }
     this.name.textContent = picture.key
     const facts = [
       `${picture.size[0]} × ${picture.size[1]} px`,
@@ -49,6 +59,13 @@ export class CaptionPanel {
     ]
     this.facts.textContent = facts.filter(Boolean).join(" · ")
     this.text.disabled = Boolean(model.broken)
+    this.mark()
+  }
+
+  /** What is written stays with its picture until it is set, whatever is looked at meanwhile. */
+  draft() {
+    if (this.text.value === this.shown) this.drafts.delete(this.key)
+    else this.drafts.set(this.key, this.text.value)
     this.mark()
   }
 
@@ -69,14 +86,16 @@ export class CaptionPanel {
   /** Prose stays prose; else what stands between commas are tags. */
   write() {
     const { model } = this
-    const picture = model.pictures[this.place]
+    const place = model.pictures.findIndex(({ key }) => `${model.id} ${key}` === this.key)
+    const picture = model.pictures[place]
     if (!picture || this.text.value === this.shown) return
     const text = this.text.value.trim()
     const tags = [...new Set(text.split(/[,\n]+/).map((tag) => tag.trim()).filter(Boolean))]
-    const before = model.caption(this.place)
+    const before = model.caption(place)
     const caption = before.prose && text ? { tags: before.tags, prose: text } : { tags }
-    model.apply({ do: "set", ...caption, records: [picture.key] })
+    this.drafts.delete(this.key)
     this.shown = this.text.value
+    model.apply({ do: "set", ...caption, records: [picture.key] })
     this.mark()
   }
 }

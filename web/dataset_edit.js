@@ -39,7 +39,9 @@ export class EditForm {
     this.cancel.addEventListener("click", () => this.clear())
     this.element.addEventListener("submit", (event) => {
       event.preventDefault()
-      this.submit()
+      this.submit().catch((error) => {
+        this.words.textContent = String(error)
+      })
     })
     this.soon = later(() => this.model.setTrial(this.edit()), 150)
     this.element.addEventListener("input", () => this.soon())
@@ -78,9 +80,13 @@ export class EditForm {
     return { ...edit, ...this.model.scope }
   }
 
-  submit() {
+  async submit() {
     const edit = this.edit()
-    if (!edit || !this.model.id || this.model.broken || this.model.seen.trial.error) return
+    if (!edit || !this.model.id || this.model.broken) return
+    if (await this.model.fault(edit)) {
+      this.model.setTrial(edit)
+      return
+    }
     this.model.apply(edit)
     for (const field of Object.values(this.fields)) field.value = ""
     Object.values(this.fields)[0]?.focus()

@@ -1,11 +1,12 @@
 // Where datasets are in the graph: which node gives one, which Edit Tags changes it, and what the server calls it.
 import { app } from "../../scripts/app.js"
-import { keepGraph } from "./common.js"
+import { keepGraph, say } from "./common.js"
 
 const DATASET = "KILN_DATASET"
 const KEPT = "kiln_datasets"
-const BYPASSED = 4
+export const [NEVER, BYPASSED] = [2, 4]
 const DEEPEST = 100
+const REROUTE = "Reroute"
 export const EDIT = "KilnEditTags"
 
 /** An output of a node that gives a dataset. @typedef {{ node: ComfyNode, slot: number }} Source */
@@ -94,19 +95,19 @@ export function nodeOf(id) {
  * @returns {ComfyNode}
  */
 export function insertEdit(base) {
-  const edit = LiteGraph.createNode(EDIT)
   const graph = base.node.graph
+  const takers = linksOf(base).map((link) => ({ node: graph?.getNodeById(link.target_id), slot: link.target_slot }))
+  if (takers.some(({ node }) => !node)) {
+    throw new Error(say("This dataset leaves its subgraph. Put an Edit Tags into its wire by hand, then edit here."))
+  }
+  const edit = LiteGraph.createNode(EDIT)
   if (!edit || !graph) throw new Error("Edit Tags could not be added to the graph.")
   const [x, y] = base.node.pos
   edit.pos = [x + base.node.size[0] + 40, y + base.node.size[1] + 60]
   graph.beforeChange?.()
   graph.add(edit)
-  const takers = linksOf(base).flatMap((link) => {
-    const node = graph.getNodeById(link.target_id)
-    return node ? [{ node, slot: link.target_slot }] : []
-  })
   base.node.connect(base.slot, edit, inputOf(edit))
-  for (const { node, slot } of takers) edit.connect(outputsOf(edit)[0], node, slot)
+  for (const { node, slot } of takers) if (node) edit.connect(outputsOf(edit)[0], node, slot)
   graph.afterChange?.()
   graph.setDirtyCanvas(true, true)
   return edit
@@ -131,25 +132,50 @@ function inputOf(node) {
  * @param {number} input
  * @returns {Source | null}
  */
-function originOf(node, input) {
+export function originOf(node, input) {
   for (let step = 0; step < DEEPEST && input >= 0; step++) {
     const link = node.getInputLink(input)
     const origin = link && node.graph?.getNodeById(link.origin_id)
     if (!link || !origin) return null
-    if (origin.type !== "Reroute" && origin.mode !== BYPASSED) return { node: origin, slot: link.origin_slot }
+    if (!isPassed(origin)) return { node: origin, slot: link.origin_slot }
     node = origin
-    input = origin.type === "Reroute" ? 0 : inputOf(origin)
+    input = origin.type === REROUTE ? 0 : inputOf(origin)
+  }
+  return null
+}
+
+/** Whether wires go through a node as if it were not there. @param {ComfyNode} node */
+function isPassed(node) {
+  return node.type === REROUTE || node.mode === BYPASSED
+}
+
+/**
+ * The first Edit Tags right behind a dataset, past reroutes and bypassed nodes.
+ * @param {Source} base
+ * @returns {ComfyNode | null}
+ */
+function editOf(base, step = 0) {
+  for (const link of step < DEEPEST ? linksOf(base) : []) {
+    const node = base.node.graph?.getNodeById(link.target_id)
+    if (!node) continue
+    const slots = node.type === REROUTE ? [0] : outputsOf(node)
+    const behind = () => slots.map((slot) => editOf({ node, slot }, step + 1)).find(Boolean) ?? null
+    const found = isPassed(node) ? behind() : node.comfyClass === EDIT ? node : null
+    if (found) return found
   }
   return null
 }
 
 /**
- * The first Edit Tags right behind a dataset.
- * @param {Source} base
+ * Why a node shows no dataset.
+ * @param {ComfyNode | null} node
  */
-function editOf(base) {
-  const nodes = linksOf(base).map((link) => base.node.graph?.getNodeById(link.target_id))
-  return nodes.find((node) => node?.comfyClass === EDIT && node.mode !== BYPASSED) ?? null
+export function wordsOfNone(node) {
+  const link = node?.getInputLink(inputOf(node))
+  // Inside a subgraph a wire may come from the subgraph's own input.
+  return link && !node?.graph?.getNodeById(link.origin_id)
+    ? say("The dataset comes from outside this subgraph. Open the node that gives it there.")
+    : say("No dataset is wired to this node.")
 }
 
 /** @param {Source} source */

@@ -52,6 +52,7 @@ export class Grid {
     this.items = items
     this.active = Math.max(items.indexOf(active), items.length ? 0 : -1)
     this.refresh()
+    if (this.active >= 0 && items[this.active] !== active) this.options.moved?.(items[this.active])
   }
 
   /** Fill every cell anew. */

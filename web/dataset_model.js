@@ -1,6 +1,7 @@
 // A dataset as the page has it: what the server says of its pictures, and the edits that Edit Tags holds.
 import { address, ask, keepGraph, later, route, say } from "./common.js"
-import { insertEdit, subjectOf, titleOf, toldOf } from "./dataset_graph.js"
+import { insertEdit, subjectOf, titleOf, toldOf, wordsOfNone } from "./dataset_graph.js"
+import { sizesOf } from "./dataset_recipe.js"
 
 /**
  * @typedef {{ key: string, name: string, group: string, size: [number, number], bucket: [number, number],
@@ -14,15 +15,15 @@ import { insertEdit, subjectOf, titleOf, toldOf } from "./dataset_graph.js"
  *   filter: { error?: string } }} Seen
  */
 
-const RECIPES = ["KilnRecipe", "KilnRecipeBuckets"]
-const SIZES = ["resolution", "bucket_step", "min_bucket", "max_bucket", "bucket_no_upscale", "enable_bucket"]
 
-/** Tells of a `change` whenever something that is shown is another. */
+/** Tells of a `change` whenever something that is shown is another, and of `written` when it wrote the list. */
 export class DatasetModel extends EventTarget {
   constructor() {
     super()
     /** @type {ComfyNode | null} */
     this.node = null
+    /** Which of its outputs; undefined is the first. @type {number | undefined} */
+    this.slot = undefined
     /** @type {import("./dataset_graph.js").Source | null} */
     this.base = null
     /** @type {ComfyNode | null} */
@@ -48,6 +49,8 @@ export class DatasetModel extends EventTarget {
     this.soon = later(() => void this.look(), 120)
     /** @type {AbortController | null} */
     this.asking = null
+    /** Counts the questions for pictures: the last one's answer is taken. */
+    this.turn = 0
     /** Why the list in the node cannot be written to. */
     this.broken = ""
   }
@@ -63,61 +66,86 @@ export class DatasetModel extends EventTarget {
    */
   async open(node, slot) {
     const { base, edit } = subjectOf(node, slot)
-    Object.assign(this, { node, base, edit, past: [], future: [], trial: null, focus: 0, selected: new Set() })
+    Object.assign(this, { node, slot, base, edit, past: [], future: [], trial: null, focus: 0, selected: new Set() })
     this.seen = nothing()
     this.read()
     await this.load()
   }
 
-  /** Fetch the pictures anew, as after a run. */
+  /** Fetch the pictures anew, as after a run. What is shown stays until they are there with all that is said of them. */
   async load() {
     const told = this.base && toldOf(this.base)
-    const before = this.id
-    this.id = told?.id ?? ""
+    this.turn += 1
+    const { turn } = this
+    this.asking?.abort()
     if (!told) {
-      this.pictures = []
-      this.seen = nothing()
-      this.trouble = this.base
+      this.lack(this.base
         ? say("{node} has not run yet. Queue the workflow once, and its pictures are here.", { node: titleOf(this.base.node) })
-        : say("No dataset is wired to this node.")
-      this.changed()
+        : wordsOfNone(this.node))
       return
     }
     try {
-      const { pictures, error } = await ask(`${route("dataset", told.id)}${this.sizes()}`)
-      if (error) throw new Error(error)
-      if (this.id !== told.id) return
-      this.pictures = pictures
-      this.trouble = ""
-      if (before !== this.id) Object.assign(this, { focus: 0, selected: new Set() })
+      const { pictures } = await this.fetch(told.id)
+      if (turn !== this.turn) return
+      if (!pictures.length) this.lack(say("This dataset holds no pictures."))
+      else await this.look({ id: told.id, pictures })
     } catch (error) {
-      this.pictures = []
-      this.seen = nothing()
-      this.trouble = error instanceof Error ? error.message : String(error)
-      this.changed()
-      return
+      if (turn === this.turn) this.lack(error instanceof Error ? error.message : String(error))
     }
-    await this.look()
   }
 
-  /** Ask what edits, edits on trial and filter come to. The last question counts. */
-  async look() {
-    if (!this.id || !this.pictures.length) return
+  /** The pictures of a dataset; a recipe that cannot be read only takes its buckets away. @param {string} id */
+  async fetch(id) {
+    const path = route("dataset", id)
+    const sizes = this.node ? sizesOf(this.node) : ""
+    const found = await ask(path + sizes).catch((error) => {
+      if (!sizes) throw error
+      return ask(path)
+    })
+    if (found.error) throw new Error(found.error)
+    return found
+  }
+
+  /** There is nothing to see, for a reason. @param {string} words */
+  lack(words) {
+    Object.assign(this, { id: "", pictures: [], seen: nothing(), trouble: words })
+    this.changed()
+  }
+
+  /**
+   * Ask what edits, edits on trial and filter come to, of the pictures that are there or of new ones. The last question
+   * counts.
+   * @param {{ id: string, pictures: Picture[] }} [of]
+   */
+  async look(of = { id: this.id, pictures: this.pictures }) {
+    if (!of.id || !of.pictures.length) return
+    this.reread()
     this.asking?.abort()
     const asking = new AbortController()
     this.asking = asking
-    const trial = this.trial ? JSON.stringify([this.trial]) : ""
-    const body = { edits: textOf(this.edits), trial, filter: this.filter }
     try {
-      const seen = await ask(`${route("dataset", this.id)}/look`, body, asking.signal)
+      const seen = await this.question(of.id, this.trial, asking.signal)
       if (this.asking !== asking) return
-      this.seen = seen
+      if (of.id !== this.id) Object.assign(this, { focus: 0, selected: new Set() })
+      Object.assign(this, { ...of, seen, trouble: "" })
       this.changed()
     } catch (error) {
       if (asking.signal.aborted) return
       this.trouble = error instanceof Error ? error.message : String(error)
       this.changed()
     }
+  }
+
+  /**
+   * What the server says of the edits, with one on trial.
+   * @param {string} id
+   * @param {Edit | null} trial
+   * @param {AbortSignal} [signal]
+   * @returns {Promise<Seen>}
+   */
+  question(id, trial, signal) {
+    const body = { edits: textOf(this.edits), trial: trial ? JSON.stringify([trial]) : "", filter: this.filter }
+    return ask(`${route("dataset", id)}/look`, body, signal)
   }
 
   /** @param {number} place @returns {Caption} */
@@ -166,12 +194,14 @@ export class DatasetModel extends EventTarget {
    * @param {Edit} edit
    */
   apply(edit) {
+    this.reread()
     const last = this.edits.at(-1)
     const again = edit.do === "set" && last?.do === "set" && String(last.records) === String(edit.records)
     this.change([...(again ? this.edits.slice(0, -1) : this.edits), edit])
   }
 
   undo() {
+    this.reread()
     const before = this.past.pop()
     if (!before) return
     this.future.push(this.edits)
@@ -179,6 +209,7 @@ export class DatasetModel extends EventTarget {
   }
 
   redo() {
+    this.reread()
     const next = this.future.pop()
     if (!next) return
     this.past.push(this.edits)
@@ -190,6 +221,11 @@ export class DatasetModel extends EventTarget {
     this.past.push(this.edits)
     this.future = []
     this.write(edits)
+  }
+
+  /** Why an edit cannot be applied; empty when it can. @param {Edit} edit */
+  async fault(edit) {
+    return (await this.question(this.id, edit)).trial.error ?? ""
   }
 
   /** What writing the captions back would do. @returns {Promise<any>} */
@@ -210,6 +246,16 @@ export class DatasetModel extends EventTarget {
    */
   picture(place, side, cropped = false) {
     return pictureAt(this.id, this.pictures[place], place, { side, crop: cropped ? 1 : 0 })
+  }
+
+  /** Take the list anew where somebody else has written it, by hand or on another page: their edits stay. */
+  reread() {
+    if (this.node && !(this.edit && this.edit.graph?.getNodeById(this.edit.id) === this.edit)) {
+      this.edit = subjectOf(this.node, this.slot).edit
+    }
+    const before = textOf(this.edits)
+    this.read()
+    if (textOf(this.edits) !== before) Object.assign(this, { past: [], future: [] })
   }
 
   /** Take the list as it stands in the node. */
@@ -235,7 +281,13 @@ export class DatasetModel extends EventTarget {
   /** @param {Edit[]} edits */
   write(edits) {
     if (!this.base || this.broken) return
-    this.edit ??= insertEdit(this.base)
+    try {
+      this.edit ??= insertEdit(this.base)
+    } catch (error) {
+      this.broken = error instanceof Error ? error.message : String(error)
+      this.changed()
+      return
+    }
     this.edits = edits
     this.trial = null
     const widget = this.edit.widgets?.find(({ name }) => name === "edits")
@@ -245,19 +297,8 @@ export class DatasetModel extends EventTarget {
     }
     this.edit.setDirtyCanvas(true, true)
     keepGraph()
+    this.dispatchEvent(new Event("written"))
     void this.look()
-  }
-
-  /** The settings of a recipe in the graph that decide the buckets, as the query of an address. */
-  sizes() {
-    const query = new URLSearchParams()
-    for (const node of this.node?.graph?.nodes ?? []) {
-      if (!RECIPES.includes(node.comfyClass ?? "")) continue
-      for (const { name, value } of node.widgets ?? []) {
-        if (SIZES.includes(name)) query.set(name, typeof value === "boolean" ? String(Number(value)) : String(value))
-      }
-    }
-    return query.size ? `?${query}` : ""
   }
 }
 

@@ -7,7 +7,7 @@ import { EditForm } from "./dataset_edit.js"
 import { bearers, outputsOf, titleOf } from "./dataset_graph.js"
 import { Grid } from "./dataset_grid.js"
 import { DatasetModel } from "./dataset_model.js"
-import { quoted, TagList } from "./dataset_tags.js"
+import { quoted, TagList, termsOf } from "./dataset_tags.js"
 import { confirmWriteBack } from "./dataset_write.js"
 
 export class DatasetPage {
@@ -78,7 +78,7 @@ export class DatasetPage {
   /** The graph was loaded anew, as its own undo does: the same node is another object now. */
   async again() {
     const before = this.model.node
-    const node = before && app.graph.getNodeById(before.id)
+    const node = before && (before.graph ?? app.graph).getNodeById(before.id)
     await this.open(node?.comfyClass === before?.comfyClass ? node : null)
   }
 
@@ -144,7 +144,7 @@ export class DatasetPage {
       : say("edits go into a new Edit Tags")
     this.undo.disabled = !model.past.length
     this.redo.disabled = !model.future.length
-    this.writing.disabled = !model.id
+    this.writing.disabled = !model.id || Boolean(model.broken)
     if (String(this.grid.items) === String(shown)) this.grid.refresh()
     else this.grid.show(shown)
     this.tags.show()
@@ -159,11 +159,9 @@ export class DatasetPage {
    */
   only(tag, without) {
     const term = without ? `NOT ${quoted(tag)}` : quoted(tag)
-    const terms = this.filter.value.split(" AND ").map((each) => each.trim()).filter(Boolean)
+    const terms = termsOf(this.filter.value)
     const others = terms.filter((each) => each !== term)
-    // OR binds least: what stands there is one operand of the new AND.
-    const kept = others.map((each) => (/\bOR\b/.test(each) && !each.startsWith("(") ? `(${each})` : each))
-    this.filter.value = (others.length < terms.length ? others : [...kept, term]).join(" AND ")
+    this.filter.value = (others.length < terms.length ? others : [...terms, term]).join(" AND ")
     this.form.take(tag)
     this.find()
   }
@@ -207,11 +205,13 @@ export class DatasetPage {
       else this.model.undo()
     } else if (combined && key === "a" && !typing) {
       this.model.selected = new Set(this.grid.items)
+      this.model.setTrial(this.form.edit())
       this.model.changed()
     } else if (event.key === "/" && !typing) {
       this.filter.focus()
     } else if (event.key === "Escape" && this.model.selected.size) {
       this.model.selected.clear()
+      this.model.setTrial(this.form.edit())
       this.model.changed()
     } else {
       return

@@ -72,3 +72,25 @@ export function quoted(tag) {
   const plain = /^[\p{L}\p{N}][\p{L}\p{N} _'-]*$/u.test(tag) && !/\b(AND|OR|NOT)\b/.test(tag)
   return plain ? tag : `"${tag.replace(/\\/g, "\\\\").replace(/"/g, '\\"')}"`
 }
+
+/**
+ * The operands of a filter's outermost AND. Where OR stands outside of brackets, which binds less, all is one of them.
+ * @param {string} filter
+ */
+export function termsOf(filter) {
+  /** @type {string[]} */
+  const terms = []
+  let [term, depth, either] = ["", 0, false]
+  for (const [token] of filter.matchAll(/"(?:\\.|[^"\\])*"?|[()]|[^\s"()]+|\s+/g)) {
+    depth += token === "(" ? 1 : token === ")" ? -1 : 0
+    either ||= depth === 0 && token === "OR"
+    if (depth === 0 && token === "AND") {
+      terms.push(term.trim())
+      term = ""
+    } else {
+      term += token
+    }
+  }
+  terms.push(term.trim())
+  return either ? [`(${filter.trim()})`] : terms.filter(Boolean)
+}

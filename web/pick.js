@@ -32,6 +32,8 @@ class Picker {
     this.hand = {}
     /** The places that filter or scores alone would keep. @type {Set<number>} */
     this.plain = new Set()
+    /** The last writing. @type {Promise<void>} */
+    this.writing = Promise.resolve()
     this.words = make("span", { class: "kiln-soft", role: "status" })
     this.clear = make("button", { type: "button", hidden: true }, say("Take back all by hand"))
     this.grid = new Grid({
@@ -43,8 +45,8 @@ class Picker {
     this.element = make("div", { class: "kiln-pick" },
       make("div", { class: "kiln-row" }, this.words, make("span", { class: "kiln-right" }, this.clear)), this.grid.element)
     this.element.addEventListener("keydown", (event) => event.stopPropagation())
-    this.element.addEventListener("wheel", (event) => event.stopPropagation(), { passive: true })
-    this.clear.addEventListener("click", () => trying(() => this.write(Object.fromEntries([...this.byHand].map((key) => [key, null])))))
+    this.clear.addEventListener("click", () => trying(() =>
+      this.write(() => Object.fromEntries(this.byHand.map((key) => [key, null])))))
     this.widget = addPanel(node, "pick", this.element, HEIGHT)
     this.soon = later(() => void trying(() => this.judge()), 200)
     for (const name of ["filter", "by_hand", "only_kept"]) this.watch(name)
@@ -77,8 +79,8 @@ class Picker {
    */
   async open(id, pictures, judged) {
     Object.assign(this, { id, judged, pictures })
-    await this.judge()
     this.grid.show(pictures.map((_, at) => at))
+    await this.judge()
   }
 
   /** What is kept as the fields stand now: the server reads them as the next run will. */
@@ -154,22 +156,30 @@ class Picker {
   act(place, event) {
     if (event instanceof KeyboardEvent && ![" ", "Enter"].includes(event.key)) return
     if (this.judged.length && !this.judged[place]) return
-    const wanted = !this.isKept(place)
-    const plain = this.plain.has(place)
-    void trying(() => this.write({ [this.pictures[place].key]: wanted === plain ? null : wanted }))
+    void trying(() => this.write(() => {
+      const wanted = !this.isKept(place)
+      return { [this.pictures[place].key]: wanted === this.plain.has(place) ? null : wanted }
+    }))
   }
 
-  /** @param {Record<string, boolean | null>} choices */
-  async write(choices) {
-    const widget = this.value("by_hand")
-    if (!widget) return
-    const found = await ask("/pick", { by_hand: String(widget.value ?? ""), choices })
-    if (found.error) throw new Error(found.error)
-    widget.value = found.by_hand
-    widget.callback?.(found.by_hand)
-    this.node.setDirtyCanvas(true, true)
-    keepGraph()
-    await this.judge()
+  /**
+   * Write choices into the node, one after the other: each is made from what the one before has left.
+   * @param {() => Record<string, boolean | null>} choices
+   */
+  write(choices) {
+    const work = async () => {
+      const widget = this.value("by_hand")
+      if (!widget) return
+      const found = await ask("/pick", { by_hand: String(widget.value ?? ""), choices: choices() })
+      if (found.error) throw new Error(found.error)
+      widget.value = found.by_hand
+      widget.callback?.(found.by_hand)
+      this.node.setDirtyCanvas(true, true)
+      keepGraph()
+      await this.judge()
+    }
+    this.writing = this.writing.catch(() => {}).then(work)
+    return this.writing
   }
 }
 
@@ -222,7 +232,13 @@ app.registerExtension({
     })
   },
 
-  loadedGraphNode(node) {
-    if (NODES.includes(node.comfyClass ?? "")) void trying(() => show(node))
+  nodeCreated(node) {
+    if (!NODES.includes(node.comfyClass ?? "")) return
+    // Loaded, pasted or cloned: it may show what its original showed.
+    const configured = node.onConfigure
+    node.onConfigure = function loaded(saved) {
+      configured?.call(this, saved)
+      void trying(() => show(node))
+    }
   },
 })

@@ -77,7 +77,8 @@ class Panel {
         this.node.properties[KEPT] = { run, sweep: name }
         keepGraph()
       }
-      this.view.show(sweep, name, about.sweeps)
+      // Its folder may have been renamed since.
+      this.view.show({ ...sweep, run }, name, about.sweeps)
     })
   }
 

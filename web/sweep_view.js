@@ -39,8 +39,6 @@ export class SweepView {
     this.reason = make("p", { class: "kiln-reason" })
     this.table = make("table", { class: "kiln-cells" })
     this.scroll = make("div", { class: "kiln-scroll" }, this.table)
-    // The wheel shall move the grid, not the canvas.
-    this.scroll.addEventListener("wheel", (event) => event.stopPropagation(), { passive: true })
     const nothing = say("Queue the graph: the pictures of all epochs are shown here, with their scores.")
     this.empty = make("p", { class: "kiln-empty" }, nothing)
     const head = make("div", { class: "kiln-head" }, this.sweeps, this.compare)

@@ -1,12 +1,14 @@
 // Puts the view of a run into Train LoRA, and keeps it up to date.
 import { app } from "../../scripts/app.js"
 import { addPanel, ask, hear, later, registerPanel, route, trying } from "./common.js"
+import { nodeOf } from "./dataset_graph.js"
 import { RunState } from "./training_state.js"
 import { TrainingView } from "./training_view.js"
 
 /** @typedef {import("./training_state.js").Live} Live */
 
 const NODE = "KilnTrainLoRA"
+const KEPT = "kiln_run"
 /** Pixels: the least that the panel needs, and what a new node gives it. */
 const LEAST = 300
 const HEIGHT = 420
@@ -60,8 +62,7 @@ class Panel {
 
   /** @param {Live} live */
   isMine(live) {
-    // Inside subgraphs the server's ids name every graph around.
-    return this.wired ? live.node.split(":").at(-1) === String(this.node.id) : live.name === this.name
+    return this.wired ? nodeOf(live.node) === this.node : live.name === this.name
   }
 
   /** @param {Live} live */
@@ -78,7 +79,13 @@ class Panel {
     const run = this.live?.run
     if (!run || run === this.followed) return
     this.followed = run
-    if (run !== this.state?.run) this.state = new RunState(run)
+    if (run !== this.state?.run) this.turn(run)
+  }
+
+  /** Show a run; the node keeps which, for a reload. @param {string} run */
+  turn(run) {
+    this.state = new RunState(run)
+    this.node.properties[KEPT] = run
   }
 
   /** Look anew for the run to show. */
@@ -86,19 +93,27 @@ class Panel {
     return trying(async () => {
       const { trainings } = await ask("/training")
       this.live = trainings.find((/** @type {Live} */ live) => this.isMine(live)) ?? null
-      const name = this.wired ? this.state?.about?.name : this.name
+      const kept = this.node.properties[KEPT]
+      const name = this.wired ? await this.nameOf(this.state?.run ?? kept) : this.name
       this.runs = name ? (await ask(`/runs?name=${encodeURIComponent(name)}`)).runs : []
       const names = this.runs.map(({ run }) => run)
       const there = [this.live?.run, ...names].includes(this.state?.run)
-      if (!this.state || !there) this.state = names.length ? new RunState(names[0]) : null
+      if (!this.state || !there) this.state = names.length ? new RunState(names.includes(kept) ? kept : names[0]) : null
       this.follow()
       await this.refresh()
     })
   }
 
+  /** The name that a run was trained under; none for a run that is not here. @param {string | undefined} run */
+  async nameOf(run) {
+    /** @type {{ runs: { run: string, name: string }[] }} */
+    const { runs } = run ? await ask("/runs") : { runs: [] }
+    return runs.find((one) => one.run === run)?.name ?? ""
+  }
+
   /** @param {string} run */
   choose(run) {
-    this.state = new RunState(run)
+    this.turn(run)
     this.refresh()
   }
 

@@ -10,6 +10,11 @@ import { Zoom } from "./zoom.js"
 /** @typedef {{ runs: RunLine[], state: RunState | null, live: Live | null }} Shown */
 
 const SMALL = 256
+/** What is done before the first step, by the trainer's words for it. @type {Record<string, () => string>} */
+const STAGES = {
+  "encoding images": () => say("encoding images"),
+  "encoding captions": () => say("encoding captions"),
+}
 
 /** The elements, and what they show. It asks for nothing by itself but what its buttons stand for. */
 export class TrainingView {
@@ -145,7 +150,8 @@ export class TrainingView {
       const alt = say("step {step}", { step: sample.step })
       const image = make("img", { loading: "lazy", src: pictureOf(state.run, sample, SMALL), alt })
       const look = () => this.enlarge(state, row, place)
-      return make("figure", { title: prompt, onclick: look }, image, make("figcaption", {}, String(sample.step)))
+      const button = make("button", { type: "button", title: prompt, onclick: look }, image)
+      return make("figure", {}, button, make("figcaption", {}, String(sample.step)))
     })
     return make("div", { class: "kiln-strip" }, ...pictures)
   }
@@ -221,7 +227,7 @@ function pictureOf(run, { file, mark }, side) {
 function stateOf(state, live) {
   if (live?.stopping) return say("stopping after this update …")
   if (live?.run) return say("training")
-  if (live) return live.total ? `${say(live.words)} ${live.done} / ${live.total}` : say("preparing …")
+  if (live) return live.total ? `${STAGES[live.words]?.() ?? live.words} ${live.done} / ${live.total}` : say("preparing …")
   if (!state?.about) return ""
   if (state.about.finished) return say("finished")
   if (state.about.stopped_at) return say("stopped and kept at step {step}", { step: state.about.stopped_at })

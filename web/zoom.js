@@ -27,12 +27,16 @@ export class Zoom {
     const onclick = () => this.close()
     const title = say("Close (Esc)")
     const close = make("button", { class: "kiln-zoom-close", type: "button", title, onclick }, "✕")
-    const dialog = { class: "kiln kiln-zoom", role: "dialog", tabIndex: -1, "aria-modal": "true" }
-    this.element = make("div", dialog, this.panes, this.words, close)
+    this.element = make("dialog", { class: "kiln kiln-zoom", tabIndex: -1 }, this.panes, this.words, close)
+    this.element.addEventListener("cancel", (event) => {
+      event.preventDefault()
+      this.close()
+    })
     this.element.addEventListener("wheel", (event) => this.wheel(event), { passive: false })
     this.panes.addEventListener("pointerdown", (event) => this.hold(event))
     this.panes.addEventListener("pointermove", (event) => this.move(event))
     this.panes.addEventListener("pointerup", (event) => this.release(event))
+    this.panes.addEventListener("pointercancel", () => (this.held = null))
     this.panes.addEventListener("dblclick", () => this.reset())
     // In front of the page's own keys, which would delete nodes or move the graph.
     this.key = (/** @type {KeyboardEvent} */ event) => this.pressed(event)
@@ -48,6 +52,7 @@ export class Zoom {
     if (!this.element.isConnected) {
       document.body.append(this.element)
       document.addEventListener("keydown", this.key, true)
+      this.element.showModal()
       this.element.focus()
     }
     this.images = pictures.map(({ source, title }) => make("img", { src: source, alt: title, draggable: false }))
@@ -65,7 +70,9 @@ export class Zoom {
   }
 
   close() {
+    if (!this.element.isConnected) return
     document.removeEventListener("keydown", this.key, true)
+    this.element.close()
     this.element.remove()
     if (this.before instanceof HTMLElement) this.before.focus()
     this.given.closed?.()

@@ -132,7 +132,39 @@ def test_links_and_forbidden_folders_are_left_alone(dataset: Dataset, folder: Pa
 
 def test_a_folder_that_cannot_be_written_says_how_far_it_came(dataset: Dataset, folder: Path, tmp_path: Path) -> None:
     plan = plan_write_back(tagged(dataset, {"b": ("x",), "c": ("x",)}), fine)
-    (folder / ".c.txt.part").mkdir()
+    (folder / "c.txt").mkdir()
     with pytest.raises(DatasetError, match="after 1 of 2 captions"):
         write_back(plan, tmp_path / "backups", NOW)
-    assert texts(folder)["b.txt"] == "x"
+    assert (folder / "b.txt").read_text() == "x"
+
+
+def test_pictures_that_share_a_caption_file_must_agree(folder: Path, tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8)).save(folder / "a.jpg")
+    dataset = load_dataset(folder)[0]
+    assert plan_write_back(dataset, fine).same == 5
+    apart = dataset.replace_records(
+        dataclasses.replace(r, tags=("cap",)) if r.image.name == "a.jpg" else r for r in dataset
+    )
+    plan = plan_write_back(apart, fine)
+    assert (plan.writes, plan.same) == ((), 3)
+    assert [line.split(": ", 1)[1] for line in plan.skipped] == [
+        "a.txt is the caption file of 2 pictures whose captions differ"
+    ] * 2
+    plan = plan_write_back(tagged(dataset, {"a": ("cap",)}), fine)
+    assert [(w.file.name, w.new) for w in plan.writes] == [("a.txt", "cap\n")]
+
+
+def test_a_link_planted_as_a_draft_is_not_followed(dataset: Dataset, folder: Path, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("mine")
+    (folder / ".b.txt.part").symlink_to(secret)
+    write_back(plan_write_back(tagged(dataset, {"b": ("cap",)}), fine), tmp_path / "backups", NOW)
+    assert (secret.read_text(), (folder / "b.txt").read_text()) == ("mine", "cap")
+
+
+def test_without_copies_nothing_is_written(dataset: Dataset, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "backups").write_text("in the way")
+    before = texts(folder)
+    with pytest.raises(DatasetError, match="Nothing was written: the copies cannot be made"):
+        write_back(plan_write_back(tagged(dataset, {"b": ("cap",)}), fine), tmp_path / "backups", NOW)
+    assert texts(folder) == before

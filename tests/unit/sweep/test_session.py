@@ -159,6 +159,15 @@ def test_a_sweep_can_be_looked_at_later(run: Run, tmp_path: Path) -> None:
         cell_file(run.folder, name, row["key"], one.file.parent.parent)
     with pytest.raises(KilnError, match="has no such cell"):
         cell_file(run.folder, name, "ab" * 32, cache)
+    page = run.folder / f"{name}.json"
+    kept["cells"][0][0][0]["key"] = "../../secret"
+    page.write_text(json.dumps(kept), encoding="utf-8")
+    with pytest.raises(KilnError, match="has no such cell"):
+        cell_file(run.folder, name, "../../secret", cache)
+    page.rename(tmp_path / "elsewhere.json")
+    page.symlink_to(tmp_path / "elsewhere.json")
+    with pytest.raises(KilnError, match="holds no sweep"):
+        read_sweep(run.folder, name)
     for other in ("run", "../run", "sweep-", f"{name}.json", "sweep-ffff", ""):
         with pytest.raises(KilnError, match="holds no sweep"):
             read_sweep(run.folder, other)
