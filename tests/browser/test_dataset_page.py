@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from PIL import Image, ImageDraw
 
-from demo.browser import IDLE, QUEUE, load
+from demo.browser import IDLE, LOOKS, QUEUE, load
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -43,6 +43,10 @@ GRAPH = """async ({folder, select}) => {
   app.canvas.ds.offset = [120, 140]
   app.canvas.setDirty(true, true)
 }"""
+# Each renderer and each frontend once.
+EACH = pytest.mark.parametrize(
+    "look", [LOOKS[0], LOOKS[-1]], ids=lambda look: look.name, indirect=True, scope="session"
+)
 NODE = "app.graph.nodes.find(node => node.type === '{}')"
 LOAD = NODE.format("KilnLoadDataset")
 EDIT = NODE.format("KilnEditTags")
@@ -124,8 +128,11 @@ def test_the_page_shows_pictures_tags_and_captions(
     any_page.screenshot(path=screenshots / f"dataset_page-{look.name}.png")
 
 
-def test_a_click_on_a_tag_filters_and_the_form_edits_what_is_shown(page: Page, make: Callable[..., Path]) -> None:
-    folder = make(page)
+@EACH
+def test_a_click_on_a_tag_filters_and_the_form_edits_what_is_shown(
+    any_page: Page, any_host: Host, make: Callable[..., Path]
+) -> None:
+    page, folder = any_page, make(any_page, any_host)
     open_dialog(page)
     dialog = page.locator(".kiln-dialog")
     dialog.locator(".kiln-tag", has_text="smile").first.click()
@@ -135,7 +142,7 @@ def test_a_click_on_a_tag_filters_and_the_form_edits_what_is_shown(page: Page, m
     dialog.get_by_text("2 of 12").wait_for()
     dialog.get_by_label("tags to add, with commas").fill("grin")
     dialog.get_by_text("would change 2 of all 2 shown").wait_for()
-    assert "+grin" in dialog.locator(CARDS.partition(" ")[2]).first.inner_text()
+    dialog.locator(CARDS.partition(" ")[2], has_text="+grin").first.wait_for()
     assert page.evaluate(EDITS) == []
     dialog.get_by_role("button", name="Apply").click()
     page.wait_for_function(f"() => {EDIT}")
@@ -148,6 +155,37 @@ def test_a_click_on_a_tag_filters_and_the_form_edits_what_is_shown(page: Page, m
     # The new node stands in the wire.
     assert prompt[balance]["inputs"]["dataset"] == [edit, 0]
     assert (folder / "0004.txt").read_text(encoding="utf-8") == "1girl, smile"
+
+
+def test_edits_that_others_have_written_stay(page: Page, make: Callable[..., Path]) -> None:
+    make(page)
+    open_dialog(page)
+    dialog = page.locator(".kiln-dialog")
+    for tag in ("grin", "snow"):
+        dialog.get_by_label("tags to add, with commas").fill(tag)
+        dialog.get_by_role("button", name="Apply").click()
+        page.wait_for_function(f"tag => ({EDITS})().at(-1)?.tags === tag", arg=tag)
+        # By hand in the node, or on another page.
+        page.evaluate(f"""() => {{
+          const widget = {EDIT}.widgets.find(w => w.name === 'edits')
+          widget.value = JSON.stringify([...JSON.parse(widget.value), {{do: 'remove', tags: 'hat'}}])
+        }}""")
+    assert [edit["tags"] for edit in page.evaluate(EDITS)] == ["grin", "hat", "snow", "hat"]
+
+
+def test_a_caption_being_written_waits_with_its_picture(page: Page, make: Callable[..., Path]) -> None:
+    make(page)
+    open_dialog(page)
+    dialog = page.locator(".kiln-dialog")
+    cards = dialog.locator(".kiln-middle .kiln-cell-box")
+    cards.nth(2).click()
+    dialog.locator("textarea").fill("1girl, half a sen")
+    cards.nth(3).click()
+    assert dialog.locator("textarea").input_value() == "1girl, hat, long hair"
+    cards.nth(2).click()
+    assert dialog.locator("textarea").input_value() == "1girl, half a sen"
+    page.keyboard.press("Escape")
+    assert page.evaluate(EDITS) == []
 
 
 def test_keys_move_select_edit_undo_and_redo(page: Page, make: Callable[..., Path]) -> None:

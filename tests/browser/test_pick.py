@@ -91,6 +91,11 @@ def test_a_click_keeps_or_rejects(any_page: Page, any_host: Host, screenshots: P
     page.evaluate(QUEUE)
     page.wait_for_function(f"() => ({NAMES})().includes('/5.png')")
     assert f"{name}/0.png" not in page.evaluate(NAMES)
+    # Two clicks at once are both kept, and so is the second of a double one.
+    page.evaluate("() => ['1', '1', '0'].forEach(at => document.querySelector(`.kiln-pick [data-at='${at}']`).click())")
+    says(page, "4 of 6 kept, 1 by hand")
+    cell(page, 0).click()
+    says(page, "3 of 6 kept, 2 by hand")
     # A second click takes the line back; a key does what a click does.
     cell(page, 0).click()
     says(page, "4 of 6 kept, 1 by hand")
