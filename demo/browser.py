@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -132,6 +133,16 @@ def open_page(browser: Browser, complaints: Complaints, url: str, look: Look) ->
     set_look(page, url, look)
     load(page, url)
     return page
+
+
+def picture_of(page: Page, panel: str, file: Path) -> None:
+    """A picture of a panel inside a node, with some of the node above it."""
+    box = page.locator(panel).first.bounding_box()
+    if box is None:
+        raise RuntimeError(f"nothing in the page is called {panel}")
+    left, top = max(0.0, box["x"] - 24), max(0.0, box["y"] - 110)
+    clip = {"x": left, "y": top, "width": box["width"] + 48, "height": box["y"] - top + box["height"] + 24}
+    page.screenshot(path=file, clip=clip)  # type: ignore[arg-type]
 
 
 def _answer(dialog: Dialog) -> None:

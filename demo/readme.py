@@ -38,15 +38,12 @@ TAKEN = {
     "character_lora": Taken("test_example.py::test_a_picture_of_it", "character_lora.png"),
     "training": Taken(
         "test_training_page.py::test_the_loss_moves_and_a_reload_and_another_browser_lose_nothing",
-        "training-own-classic.png",
+        "training_panel-own-classic.png",
     ),
-    "dataset_page": Taken(
-        "test_dataset_page.py::test_the_page_shows_pictures_tags_and_captions", "dataset_page-own-classic.png"
-    ),
+    "dataset_page": Taken("test_dataset_page.py::test_a_picture_of_it", "dataset_page_of_her.png"),
     "cherry_pick": Taken(
-        "test_pick.py::test_variants_are_kept_or_rejected_beside_their_scores", "variants-own-classic.png"
+        "test_pick.py::test_variants_are_kept_or_rejected_beside_their_scores", "variants_panel-own-classic.png"
     ),
-    "sweep": Taken("test_sweep_page.py::test_cells_are_zoomed_walked_and_compared", "sweep-compare-own-classic.png"),
 }
 
 

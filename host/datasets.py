@@ -6,6 +6,7 @@ import ipaddress
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import folder_paths
 from comfy.cli_args import args
@@ -87,6 +88,19 @@ def only_loopback(listen: str | None) -> bool:
     """Whether a server with this `--listen` is reached from its own machine alone."""
     addresses = [each.strip().strip("[]") for each in (listen or "").split(",")]
     return all(_is_loopback(address) for address in addresses)
+
+
+def is_own_name(host: str) -> bool:
+    """Whether a page at this `name:port` is the server's own beyond doubt.
+
+    A server that is reached from its own machine alone has a name of that machine; another one may be somebody's trick
+    to make a browser take their page for the server's (DNS rebinding).
+    """
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return False
+    return not only_loopback(args.listen) or _is_loopback(name)
 
 
 def _is_loopback(address: str) -> bool:

@@ -43,6 +43,8 @@ class Call:
     path: Mapping[str, str] = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)
     body: Mapping[str, Any] = field(default_factory=dict)
+    host: str = ""
+    """The name, and port, that it was sent to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +169,8 @@ def _answering(route: Route, threads: ThreadPoolExecutor) -> Callable[[Any], Any
             if len(request.query_string) > MOST_QUERY or len(request.path) > MOST_QUERY:
                 raise Refused(414, "The address is too long.")
             body = parse_body(await _read(request)) if request.method == "POST" else {}
-            call = Call(path=dict(request.match_info), query=dict(request.query), body=body)
+            asked = request.headers.get("Host", "")
+            call = Call(path=dict(request.match_info), query=dict(request.query), body=body, host=asked)
             return _response(await asyncio.get_running_loop().run_in_executor(threads, route.handler, call))
         except Refused as error:
             return _error(error.status, error.words)

@@ -14,7 +14,7 @@ from ..dataset.select import SelectOptions
 from ..dataset.thumbnails import KIND, thumbnail
 from ..dataset.values import Dataset, Size
 from ..dataset.write_back import WritePlan, plan_write_back, write_back
-from ..host.datasets import check_path
+from ..host.datasets import check_path, is_own_name
 from ..host.http import Call, File, Json, Refused, Route
 from ..host.paths import backup_folder, cache_folder
 from ..host.tokens import count_tokens
@@ -104,6 +104,12 @@ def plan(call: Call) -> Json:
 
 def write(call: Call) -> Json:
     """Write the captions of a plan that was confirmed: `mark` says which one."""
+    if not is_own_name(call.host):
+        raise Refused(
+            403,
+            f"Captions are written back from a page at localhost or 127.0.0.1 alone, as this server listens to its own "
+            f"machine; this page is at {call.host[:80]!r}. Open it there, or start ComfyUI with --listen.",
+        )
     found = _plan(call)
     if _text(call.body, "mark") != found.mark:
         raise Refused(409, "The files or the captions have changed since you looked. Look again, then confirm.")

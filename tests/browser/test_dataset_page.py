@@ -12,6 +12,8 @@ import pytest
 from PIL import Image, ImageDraw
 
 from demo.browser import IDLE, LOOKS, QUEUE, load
+from demo.pictures import write_dataset
+from demo.world.characters import characters
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -126,6 +128,27 @@ def test_the_page_shows_pictures_tags_and_captions(
     assert any_page.locator(".kiln-dialog textarea").input_value() == "1girl, hat, long hair"
     any_page.wait_for_timeout(300)
     any_page.screenshot(path=screenshots / f"dataset_page-{look.name}.png")
+
+
+def test_a_picture_of_it(page: Page, host: Host, screenshots: Path) -> None:
+    """Her pictures, some of them filtered, an edit on trial."""
+    her = characters()["mirelva"]
+    folder = write_dataset(her, host.base / "input" / her.name, count=24)
+    for number, file in enumerate(sorted(folder.glob("*.png"))):
+        file.with_suffix(".txt").write_text(", ".join(her.picture(number).tags()), encoding="utf-8")
+    page.keyboard.press("Escape")
+    page.evaluate(GRAPH, {"folder": str(folder), "select": False})
+    page.evaluate(QUEUE)
+    page.wait_for_function(RAN, timeout=120_000)
+    open_dialog(page, 24)
+    dialog = page.locator(".kiln-dialog")
+    dialog.locator(".kiln-filter").fill("NOT from behind")
+    dialog.get_by_label("tags to add, with commas").fill("original")
+    dialog.get_by_text("of 24", exact=False).first.wait_for()
+    dialog.locator(CARDS.partition(" ")[2], has_text="+original").first.wait_for()
+    page.wait_for_function(f"() => [...document.querySelectorAll('{CARDS} img')].every(i => i.naturalWidth)")
+    page.wait_for_timeout(300)
+    page.screenshot(path=screenshots / "dataset_page_of_her.png")
 
 
 @EACH

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from PIL import Image
 
-from demo.browser import IDLE, LOOKS, QUEUE, SHOW_PANEL, Look
+from demo.browser import IDLE, LOOKS, QUEUE, SHOW_PANEL, Look, picture_of
 from demo.graphs import CONTROLNET, default_node
 from demo.pictures import write_dataset
 from demo.world.characters import characters
@@ -139,6 +139,7 @@ def test_variants_are_kept_or_rejected_beside_their_scores(
     says(page, "2 of 4 kept, 2 by hand")
     page.wait_for_function(f"() => [...document.querySelectorAll('{PICK} img')].every(one => one.naturalWidth)")
     page.screenshot(path=screenshots / f"{name}.png")
+    picture_of(page, PICK, screenshots / f"variants_panel-{look.name}.png")
     lines = page.evaluate(VALUE, [AUGMENT, "by_hand"]).splitlines()
     assert [line[0] for line in lines] == ["+", "-"]
     assert prompted(page, AUGMENT)["by_hand"] == "\n".join(lines)

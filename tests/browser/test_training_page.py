@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 
-from demo.browser import IDLE, LOOKS, QUEUE, SHOW_PANEL, Complaints, open_page
+from demo.browser import IDLE, LOOKS, QUEUE, SHOW_PANEL, Complaints, open_page, picture_of
 from demo.graphs import default_node
 from demo.pictures import write_dataset
 from demo.world.characters import characters
@@ -140,6 +140,7 @@ def test_the_loss_moves_and_a_reload_and_another_browser_lose_nothing(
     show(any_page)
     any_page.locator(f"{VIEW} .kiln-strip img").first.wait_for(timeout=60_000)
     any_page.screenshot(path=screenshots / f"training-{look.name}.png")
+    picture_of(any_page, VIEW, screenshots / f"training_panel-{look.name}.png")
 
     other.locator(f"{VIEW} button", has_text="Stop and keep").click()
     wait_for_state(any_page, "stopped and kept")

@@ -119,6 +119,16 @@ def test_captions_are_written_back_once_they_were_looked_at(host: Host, loaded: 
         reply = ask(host, "POST", f"/dataset/{loaded}/write_back", json={"edits": edits, "mark": mark})
         assert reply.status_code == 409
     assert (pictures / "0.txt").read_text(encoding="utf-8") == before
+    # A name that somebody else's page was served under, and now means this machine.
+    lent = {
+        "Host": "elsewhere.example:8188",
+        "Origin": "http://elsewhere.example:8188",
+        "Sec-Fetch-Site": "same-origin",
+    }
+    body = {"edits": edits, "mark": plan["mark"]}
+    reply = ask(host, "POST", f"/dataset/{loaded}/write_back", json=body, headers=lent)
+    assert (reply.status_code, "elsewhere.example" in reply.json()["error"]) == (403, True)
+    assert (pictures / "0.txt").read_text(encoding="utf-8") == before
     done = post(host, f"/dataset/{loaded}/write_back", edits=edits, mark=plan["mark"])
     assert (pictures / "0.txt").read_text(encoding="utf-8") == "kiln"
     backup = Path(done["backup"])
