@@ -13,6 +13,7 @@ from PIL import Image
 
 from ..dataset.images import open_image
 from ..dataset.values import Dataset
+from ..trainer.errors import KilnError
 from ..trainer.files import write_text
 from ..trainer.formats import tag_shares
 from ..trainer.values import Run
@@ -28,7 +29,7 @@ from .render import Painter, Plan, render
 from .report import report, table, worst_traits
 from .store import CellStore
 from .trade import trade_plot
-from .values import WIRED, Cell, Column, Grid, base_label
+from .values import Cell, Column, Grid, base_label
 
 Progress = Callable[[int, int], None]
 
@@ -75,14 +76,19 @@ class Outcome:
 
 
 def plan_of(run: Run, axes: Axes, options: SweepOptions, bases: Bases) -> Plan:
-    """Everything that will be painted. Raises `KilnError` for what cannot be read or does not fit the wired model."""
+    """Everything that will be painted. Raises `KilnError` for what cannot be read or does not fit a base model."""
     presets = {preset.name: preset for preset in pick_presets(options.block_presets)}
-    if any(preset.numbers for preset in presets.values()):
-        places = bases.open(WIRED).places()
+    models = pick_bases(options.base_models, bases.names())
+    # A model without these blocks is told before hours of painting.
+    for base in models if any(preset.numbers for preset in presets.values()) else ():
+        places = bases.open(base).places()
         for preset in presets.values():
-            parts_of({}, preset, places)
+            try:
+                parts_of({}, preset, places)
+            except KilnError as error:
+                raise KilnError(f"{base_label(base)}: {error}") from error
     return Plan(
-        bases=pick_bases(options.base_models, bases.names()),
+        bases=models,
         columns=columns(run, axes.epochs, axes.strengths, tuple(presets)),
         rows=rows(pick_prompts(axes.prompts), pick_seeds(axes.seed, options.seeds)),
         presets=presets,

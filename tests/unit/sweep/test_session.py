@@ -26,6 +26,7 @@ from lora_kiln.sweep.values import Painting, Places
 from lora_kiln.sweep.watch import cell_file, read_sweep
 from lora_kiln.trainer.errors import KilnError
 from lora_kiln.trainer.formats import save_file
+from lora_kiln.trainer.ports import BlockCounts
 from lora_kiln.trainer.values import Checkpoint, Run
 
 # Red is how much of her is there, green how much of the prompt, blue how much of the dataset's style.
@@ -127,6 +128,17 @@ def test_block_weights_that_do_not_fit_are_told_before_anything_is_painted(run: 
     bases = Bases()
     with pytest.raises(KilnError, match="this model has no such blocks"):
         swept(run, tmp_path, bases, Judges(), block_presets=("OUTD",))
+    assert bases.painted == 0
+
+
+def test_block_weights_must_fit_every_base_model(run: Run, tmp_path: Path) -> None:
+    class Unlike(Bases):
+        def places(self) -> Places:
+            return Places(of={}, counts=None if self._base else BlockCounts(down=12, mid=1, up=12))
+
+    bases = Unlike()
+    with pytest.raises(KilnError, match="other.safetensors: .* this model has no such blocks"):
+        swept(run, tmp_path, bases, Judges(), block_presets=("OUTD",), base_models=("other",))
     assert bases.painted == 0
 
 
