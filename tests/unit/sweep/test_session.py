@@ -137,7 +137,7 @@ def test_block_weights_must_fit_every_base_model(run: Run, tmp_path: Path) -> No
             return Places(of={}, counts=None if self._base else BlockCounts(down=12, mid=1, up=12))
 
     bases = Unlike()
-    with pytest.raises(KilnError, match="other.safetensors: .* this model has no such blocks"):
+    with pytest.raises(KilnError, match=r"other\.safetensors: .* this model has no such blocks"):
         swept(run, tmp_path, bases, Judges(), block_presets=("OUTD",), base_models=("other",))
     assert bases.painted == 0
 
