@@ -93,7 +93,7 @@ def write(
     folder.mkdir(parents=True, exist_ok=True)
     picture = []
     if sheet is not None:
-        sheet.save(folder / f"{name}.png", optimize=True)
+        sheet.quantize(256, dither=Image.Dither.NONE).save(folder / f"{name}.png", optimize=True)
         picture = ["", f"![Above the base model, then each arm]({name}.png)"]
     quick = ["", "A quick run: too few characters and pictures to prove anything."] if found["quick"] else []
     again = ["", f"Reproduce with `python dev.py study {name}`; the numbers are in [{name}.json]({name}.json)."]
