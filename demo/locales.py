@@ -14,7 +14,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,8 @@ STRING = re.compile(r"\"((?:[^\"\\]|\\.)*)\"")
 """A string of a script, in double quotes as its formatter writes them."""
 PANELS = "kiln"
 """Where `main.json` has the words of our own panels, by the English sentence."""
+HELP = ROOT / "web" / "docs"
+"""Help pages: English ones by the node's id, another language's in a folder of that name."""
 
 Json = dict[str, Any]
 
@@ -75,8 +77,13 @@ def main(arguments: list[str]) -> int:
         folder_of = LOCALES / language
         texts = flat(read(folder_of / NODES))
         if options.written:
-            write(folder_of / MARKS, {key: mark(english[key]) for key in english if key in texts})
-        found = compare(english, texts, read(folder_of / MARKS)).lines()
+            written = {**english, **help_pages()}
+            write(
+                folder_of / MARKS,
+                {key: mark(written[key]) for key in written if key in {**texts, **help_pages(language)}},
+            )
+        marks = read(folder_of / MARKS)
+        found = compare(english, texts, marks).lines() + help_findings(language, marks)
         found += panel_findings(read(folder_of / PAGE).get(PANELS, {}), ROOT / "web")
         print(f"{language}: {len(texts)} texts, {len(found)} to mend", *found, sep="\n  ")
         worst = max(worst, int(bool(found)))
@@ -113,6 +120,21 @@ def compare(english: Mapping[str, str], texts: Mapping[str, str], marks: Mapping
         stale=tuple(key for key in texts if key in english and marks.get(key) != mark(english[key])),
         broken=tuple(key for key, text in texts.items() if SIGNS.search(text)),
     )
+
+
+def help_pages(language: str = "") -> dict[str, str]:
+    """The text of every help page by `<node>.page`; without a language the English ones."""
+    if not language:
+        return {f"{file.stem}.page": file.read_text(encoding="utf-8") for file in sorted(HELP.glob("*.md"))}
+    files = sorted(HELP.glob(f"*/{language}.md"))
+    return {f"{file.parent.name}.page": file.read_text(encoding="utf-8") for file in files}
+
+
+def help_findings(language: str, marks: Mapping[str, str]) -> list[str]:
+    """What one language's help pages lack, or say of an older English page."""
+    found = compare(help_pages(), help_pages(language), marks)
+    # They are pages, not texts of the translator's, and may hold its signs.
+    return replace(found, broken=()).lines()
 
 
 def untranslated(texts: Mapping[str, str]) -> list[str]:

@@ -41,6 +41,12 @@ def test_no_language_lacks_a_text_or_has_an_old_one(english: dict[str, str], fol
     assert found.lines() == [], "run: python dev.py locales"
 
 
+def test_every_help_page_is_translated_from_the_english_one_of_today(folder: Path) -> None:
+    marks = locales.read(folder / locales.MARKS)
+    assert len(locales.help_pages(folder.name)) >= 35
+    assert locales.help_findings(folder.name, marks) == [], "run: python dev.py locales"
+
+
 def test_what_is_written_in_chinese_is_chinese_and_says_the_same_numbers(english: dict[str, str], root: Path) -> None:
     texts = locales.flat(locales.read(root / "locales" / "zh" / locales.NODES))
     assert locales.untranslated(texts) == []

@@ -61,6 +61,28 @@ def test_every_node_has_a_help_page(root: Path, node_names: dict[str, str]) -> N
         assert "**Out**" in text, name
 
 
+MARKUP = re.compile(r"\s*(#+|-|\||\*\*|)")
+CODE = re.compile(r"`[^`]*`")
+
+
+def shape(line: str) -> tuple[str, int, list[str]]:
+    """What a translation keeps of a line: what it begins with, its columns, and its words in backticks."""
+    begins = MARKUP.match(line)
+    return begins[1] if begins else "", line.count("|"), sorted(CODE.findall(line))
+
+
+def test_a_chinese_help_page_says_what_the_english_one_does(root: Path, node_names: dict[str, str]) -> None:
+    names = json.loads((root / "locales" / "zh" / "nodeDefs.json").read_text(encoding="utf-8"))
+    for name in node_names:
+        english = (root / "web" / "docs" / f"{name}.md").read_text(encoding="utf-8").splitlines()
+        chinese = (root / "web" / "docs" / name / "zh.md").read_text(encoding="utf-8").splitlines()
+        assert chinese[0] == f"# {names[name]['display_name']}"
+        assert len(chinese) == len(english), name
+        for theirs, ours in zip(chinese, english, strict=True):
+            assert shape(theirs) == shape(ours), f"{name}: {theirs}"
+            assert not ours.strip() or re.search(r"[\u4e00-\u9fff]|^[|\s:-]+$|^ {4}|`", theirs), f"{name}: {theirs}"
+
+
 def test_the_readme_names_every_node(root: Path, node_names: dict[str, str]) -> None:
     text = (root / "README.md").read_text(encoding="utf-8")
     assert [name for name in node_names if f"`{name}`" not in text] == []
