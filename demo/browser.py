@@ -54,6 +54,43 @@ SHOW_PANEL = """async ([name, panel]) => {
   await drawn()
 }"""
 
+PALETTE = "palette => app.extensionManager.setting.set('Comfy.ColorPalette', palette)"
+READABLE = 4.5
+# The contrast of every visible word below an element with what lies under it, the least first, with its class and the
+# word: WCAG 2.2's ratio, which asks for READABLE.
+CONTRAST = """root => {
+  const sheet = Object.assign(document.createElement("canvas"), {width: 1, height: 1})
+  const pen = sheet.getContext("2d", {willReadFrequently: true})
+  const luminance = colors => {
+    for (const color of colors) {
+      pen.fillStyle = color
+      pen.fillRect(0, 0, 1, 1)
+    }
+    const part = v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4
+    const [r, g, b] = [...pen.getImageData(0, 0, 1, 1).data].map(v => part(v / 255))
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b
+  }
+  const found = []
+  for (const element of document.querySelectorAll(`${root}, ${root} *`)) {
+    const own = [...element.childNodes].filter(node => node.nodeType === Node.TEXT_NODE).map(node => node.data.trim())
+    const words = own.join("") || (["INPUT", "TEXTAREA"].includes(element.tagName) && element.value) || ""
+    const seen = element.checkVisibility({visibilityProperty: true})
+    if (!words || !seen || element.disabled || ["OPTION", "STYLE"].includes(element.tagName)) continue
+    const under = ["#fff"]
+    for (let at = element; at; at = at.parentElement) under.splice(1, 0, getComputedStyle(at).backgroundColor)
+    const ground = luminance(under)
+    const ink = luminance([...under, getComputedStyle(element).color])
+    const ratio = (Math.max(ground, ink) + 0.05) / (Math.min(ground, ink) + 0.05)
+    found.push([Math.round(100 * ratio) / 100, element.getAttribute("class"), String(words).slice(0, 40)])
+  }
+  return found.sort((a, b) => a[0] - b[0])
+}"""
+
+# The only node of a type in the open graph, and whether the one that loads a dataset has run.
+NODE = "app.graph.nodes.find(node => node.type === '{}')"
+LOAD = NODE.format("KilnLoadDataset")
+RAN = f"() => {LOAD}?.properties.kiln_datasets?.[0]?.pictures"
+
 # What names us: our files, our routes and messages, our nodes and extensions.
 OURS = re.compile(r"kiln", re.IGNORECASE)
 # No faults: the page asks for a help page in its own language first, asks ComfyUI's registry about every pack, and
@@ -161,3 +198,9 @@ def load(page: Page, url: str) -> None:
     """Go to the page at `url`, anew where it is open already, and wait until our nodes are there."""
     page.goto(url)
     page.wait_for_function(READY, timeout=READY_MS)
+
+
+def leave(page: Page, url: str) -> None:
+    """Leave the page at `url` for a plain answer of its server, and forget what it kept in the browser."""
+    page.goto(f"{url}/features")
+    page.evaluate("() => { localStorage.clear(); sessionStorage.clear() }")

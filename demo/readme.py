@@ -41,6 +41,7 @@ TAKEN = {
         "training_panel-own-classic.png",
     ),
     "dataset_page": Taken("test_dataset_page.py::test_a_picture_of_it", "dataset_page_of_her.png"),
+    "sweep": Taken("test_sweep_page.py::test_a_picture_of_it", "sweep_panel.png"),
     "cherry_pick": Taken(
         "test_pick.py::test_variants_are_kept_or_rejected_beside_their_scores", "variants_panel-own-classic.png"
     ),
@@ -70,7 +71,8 @@ def main(arguments: Sequence[str]) -> int:
 
 def take(tests: Sequence[str], folder: str) -> bool:
     """Run browser tests that leave their pictures in `folder`; False, and told, where one fails."""
-    environ = {**os.environ, "KILN_SCREENSHOTS": folder}
+    # Some take minutes, and are left out where nobody asks for pictures.
+    environ = {**os.environ, "KILN_SCREENSHOTS": folder, "KILN_PICTURES": "1"}
     done = subprocess.run([sys.executable, "-m", "pytest", "-q", *tests], cwd=ROOT, env=environ, check=False)
     if done.returncode:
         print("No picture was changed: see the tests above.", file=sys.stderr)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..dataset.thumbnails import KIND, SIDES, thumbnail
+from ..host.datasets import is_own_name
 from ..host.http import Call, File, Json, Refused, Route, inside
 from ..host.live import DESK
 from ..host.lora import run_root
@@ -55,6 +56,13 @@ def cell(call: Call) -> File:
 def ask(call: Call) -> Json:
     """`{"what": "stop" | "sample" | "go on"}` of the run: the first two while it trains here, the last of one that was
     stopped and kept."""
+    if not is_own_name(call.host):
+        raise Refused(
+            403,
+            "A training is stopped, sampled and gone on with from a page at localhost or 127.0.0.1 alone, as this "
+            f"server listens to its own machine; this page is at {call.host[:80]!r}. Open it there, or start ComfyUI "
+            "with --listen.",
+        )
     folder, what = _run_folder(call), call.body.get("what")
     if what == GO_ON:
         go_on(folder)

@@ -10,6 +10,9 @@ const MARGIN = 10
 let translations = null
 /** @type {Record<string, string>} */
 let dictionary = {}
+/** Of one language, which can be changed while the page is open. @type {Record<string, import("./words.js").NodeWords>} */
+let nodeWords = {}
+let spoken = "en"
 
 /**
  * An element. `given` are its properties; `class`, `data` (dataset), `style` (CSS properties) and names with a hyphen
@@ -45,9 +48,12 @@ export function make(tag, given = {}, ...children) {
 export async function ask(path, body, signal) {
   const sent = body && { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) }
   const reply = await api.fetchApi(PREFIX + path, { cache: "no-store", signal, ...sent })
-  const answer = await reply.json().catch(() => ({ error: `${reply.status} ${reply.statusText}` }))
-  if (!reply.ok) throw new Error(answer.error ?? `${reply.status} ${reply.statusText}`)
-  return answer
+  // An answer that breaks off, or is taken back while it comes, is none.
+  const answer = await reply.json().catch(() => null)
+  if (reply.ok && answer) return answer
+  throw new Error(answer?.error ?? say("The server gave no answer that can be read: {status}", {
+    status: `${reply.status} ${reply.statusText}`,
+  }))
 }
 
 /**
@@ -86,17 +92,31 @@ export function ready() {
 async function load() {
   const sheet = make("link", { rel: "stylesheet", href: new URL("./kiln.css", import.meta.url).href })
   document.head.append(sheet)
-  const language = String(app.extensionManager?.setting?.get("Comfy.Locale") ?? "en")
+  const language = spoken = languageNow()
   if (language !== "en") {
     const reply = await api.fetchApi("/i18n").catch(() => null)
     const found = reply?.ok ? await reply.json() : {}
     dictionary = found[language]?.kiln ?? {}
+    nodeWords = found[language]?.nodeDefs ?? {}
   }
   return dictionary
 }
 
+function languageNow() {
+  return String(app.extensionManager?.setting?.get("Comfy.Locale") ?? "en")
+}
+
+/** The words of a node of ours in the page's language; English has none beside the node's own. @param {string} id */
+export function wordsOf(id) {
+  return (id.startsWith("Kiln") && spoken === languageNow() && nodeWords[id]) || null
+}
+
+/** Every panel's node. @type {Map<HTMLElement, ComfyNode>} */
+const panels = new Map()
+
 /**
- * A panel of ours inside a node. It stands in no workflow and in no prompt.
+ * A panel of ours inside a node, made with the node: Nodes 2.0 of older pages does not see what comes later. It stands in
+ * no workflow and in no prompt.
  * @param {ComfyNode} node
  * @param {string} name
  * @param {HTMLElement} element
@@ -104,8 +124,14 @@ async function load() {
  */
 export function addPanel(node, name, element, height) {
   element.classList.add("kiln")
-  // Nodes 2.0 does not ask for the least height; the classic canvas leaves a margin around.
-  element.style.minHeight = `${height - 2 * MARGIN}px`
+  element.dataset.kilnPanel = name
+  panels.set(element, node)
+  const removed = node.onRemoved
+  node.onRemoved = function gone() {
+    panels.delete(element)
+    removed?.call(this)
+  }
+  keeping ??= window.setInterval(keepPanels, 400)
   // The canvas takes the wheel and the pointer for itself unless they stay here.
   element.addEventListener("pointerdown", (event) => event.stopPropagation())
   element.addEventListener("wheel", (event) => {
@@ -115,10 +141,34 @@ export function addPanel(node, name, element, height) {
     serialize: false,
     hideOnZoom: false,
     getValue: () => undefined,
-    getMinHeight: () => height,
   })
   widget.serialize = false
+  setLeast(widget, height)
   return widget
+}
+
+/** @type {number | undefined} */
+let keeping
+
+/** In a workflow of the same node numbers, older pages leave the former node's panel standing in Nodes 2.0. */
+function keepPanels() {
+  if (!LiteGraph.vueNodesMode) return
+  for (const [element, node] of panels) {
+    if (element.isConnected || node.graph !== app.canvas?.graph) continue
+    const box = document.querySelector(`[data-node-id="${node.id}"]`)
+    box?.querySelector(`[data-kiln-panel="${element.dataset.kilnPanel}"]`)?.replaceWith(element)
+  }
+}
+
+/**
+ * A panel's least height.
+ * @param {ComfyWidget} widget
+ * @param {number} height pixels
+ */
+export function setLeast(widget, height) {
+  widget.options.getMinHeight = () => height
+  // Nodes 2.0 does not ask for it; the classic canvas leaves a margin around.
+  if (widget.element) widget.element.style.minHeight = `${height - 2 * MARGIN}px`
 }
 
 /**
@@ -168,9 +218,19 @@ export function registerPanel(name, kind, panel, room) {
   })
 }
 
-/** Let the page keep the graph as it is now, for undo and for a reload: it does not see what modules change. */
-export function keepGraph() {
-  app.extensionManager.workflow?.activeWorkflow?.changeTracker?.checkState?.()
+/**
+ * Let the page keep the graph as it is now, for a reload: it does not see what modules change.
+ * @param {{ undo?: boolean }} [how] `undo`: it is the user's own doing, and a step of its own to be undone
+ */
+export function keepGraph({ undo = false } = {}) {
+  const tracker = app.extensionManager.workflow?.activeWorkflow?.changeTracker
+  if (!tracker) return
+  const [before, redo] = [tracker.activeState, [...(tracker.redoQueue ?? [])]]
+  if (tracker.captureCanvasState) tracker.captureCanvasState()
+  else tracker.checkState()
+  if (undo || tracker.activeState === before || tracker.undoQueue?.at(-1) !== before) return
+  tracker.undoQueue.pop()
+  tracker.redoQueue.push(...redo)
 }
 
 /**
@@ -191,6 +251,7 @@ export async function trying(work) {
   try {
     await work()
   } catch (error) {
+    console.error("LoRA Kiln:", error)
     toast("error", error instanceof Error ? error.message : String(error))
   }
 }

@@ -1,7 +1,7 @@
 // Opens the dataset page: from a node's menu and its tool box, by command, and in the side bar.
 import { app } from "../../scripts/app.js"
-import { hear, make, ready, say, toast, trying } from "./common.js"
-import { bearers, bears, nodeOf, remember } from "./dataset_graph.js"
+import { make, ready, say, toast, trying } from "./common.js"
+import { bearers, bears, nodeThatRan, noteOrigins, remember, tellMissed, whenRan } from "./dataset_graph.js"
 import { DatasetPage } from "./dataset_page.js"
 
 const COMMAND = "Kiln.OpenDataset"
@@ -94,6 +94,15 @@ function closeSide() {
   side = null
 }
 
+/** A node has run, here or while its workflow was out of sight. @param {any} detail */
+function ran(detail) {
+  const rows = detail?.output?.kiln_datasets
+  const node = rows && nodeThatRan(detail)
+  if (!node) return
+  remember(node, rows)
+  for (const page of pages) void page.attempt(() => page.ran(node))
+}
+
 app.registerExtension({
   name: "kiln.dataset",
 
@@ -118,17 +127,13 @@ app.registerExtension({
   },
 
   afterConfigureGraph() {
+    tellMissed()
     for (const page of pages) void page.attempt(() => page.again())
   },
 
   async setup() {
-    hear("executed", (detail) => {
-      const rows = detail?.output?.kiln_datasets
-      const node = rows && nodeOf(detail.display_node ?? detail.node)
-      if (!node) return
-      remember(node, rows)
-      for (const page of pages) void page.attempt(() => page.ran(node))
-    })
+    noteOrigins()
+    whenRan(ran)
     await ready()
     app.extensionManager.registerSidebarTab({
       id: "kiln.dataset",

@@ -1,6 +1,10 @@
 // The picture in focus, large, and its caption to write by hand.
+import { app } from "../../scripts/app.js"
 import { ask, later, make, say } from "./common.js"
 import { captionText } from "./dataset_card.js"
+
+/** What was written and not set in a dialog that is closed, by workflow, node, dataset and picture: the next begins so. */
+let unset = /** @type {Map<string, string>} */ (new Map())
 
 export class CaptionPanel {
   /** @param {import("./dataset_model.js").DatasetModel} model */
@@ -15,10 +19,10 @@ export class CaptionPanel {
     this.element = make("section", { class: "kiln-caption", "aria-label": say("Picture") }, this.image, this.name,
       this.facts, this.text, make("div", { class: "kiln-row" }, this.save, this.tokens))
     this.shown = ""
+    /** What is written and not yet set here. */
+    this.drafts = new Map(unset)
     /** Dataset and picture that are shown. */
     this.key = ""
-    /** What is written and not yet set, by dataset and picture. @type {Map<string, string>} */
-    this.drafts = new Map()
     this.counted = ""
     this.count = later(() => void this.countTokens(), 150)
     this.save.addEventListener("click", () => this.write())
@@ -34,7 +38,7 @@ export class CaptionPanel {
     this.element.hidden = !picture
     if (!picture) return
     const caption = captionText(model.caption(model.focus))
-    this.key = `${model.id} ${picture.key}`
+    this.key = this.keyOf(picture.key)
     const draft = this.drafts.get(this.key)
     if (draft === caption) this.drafts.delete(this.key)
     const text = draft ?? caption
@@ -62,6 +66,17 @@ export class CaptionPanel {
     this.mark()
   }
 
+  /** @param {string} picture */
+  keyOf(picture) {
+    const { id, edit, base } = this.model
+    return JSON.stringify([(app.rootGraph ?? app.graph).id, (edit ?? base?.node)?.id, id, picture])
+  }
+
+  /** The page is closed. */
+  keep() {
+    unset = new Map(this.drafts)
+  }
+
   /** What is written stays with its picture until it is set, whatever is looked at meanwhile. */
   draft() {
     if (this.text.value === this.shown) this.drafts.delete(this.key)
@@ -86,7 +101,7 @@ export class CaptionPanel {
   /** Prose stays prose; else what stands between commas are tags. */
   write() {
     const { model } = this
-    const place = model.pictures.findIndex(({ key }) => `${model.id} ${key}` === this.key)
+    const place = model.pictures.findIndex(({ key }) => this.keyOf(key) === this.key)
     const picture = model.pictures[place]
     if (!picture || this.text.value === this.shown) return
     const text = this.text.value.trim()

@@ -82,10 +82,15 @@ export class EditForm {
 
   async submit() {
     const edit = this.edit()
-    if (!edit || !this.model.id || this.model.broken) return
-    if (await this.model.fault(edit)) {
-      this.model.setTrial(edit)
-      return
+    if (!edit || !this.model.id || this.model.broken || this.asking) return
+    this.asking = true
+    try {
+      if (await this.model.fault(edit)) {
+        this.model.setTrial(edit)
+        return
+      }
+    } finally {
+      this.asking = false
     }
     this.model.apply(edit)
     for (const field of Object.values(this.fields)) field.value = ""

@@ -1,6 +1,7 @@
 // Where datasets are in the graph: which node gives one, which Edit Tags changes it, and what the server calls it.
+import { api } from "../../scripts/api.js"
 import { app } from "../../scripts/app.js"
-import { keepGraph, say } from "./common.js"
+import { hear, keepGraph, say } from "./common.js"
 
 const DATASET = "KILN_DATASET"
 const KEPT = "kiln_datasets"
@@ -67,6 +68,9 @@ export function toldOf({ node, slot }) {
  * @param {Told[]} rows
  */
 export function remember(node, rows) {
+  const outputs = outputsOf(node)
+  // A run of before this page was loaded may be of another workflow, with another node of that number.
+  if (rows.some(({ slot }) => outputs.length > 0 && !outputs.includes(slot))) return
   const told = [...new Map(rows.map((row) => [row.slot, row])).values()]
   if (JSON.stringify(node.properties[KEPT]) === JSON.stringify(told)) return
   node.properties[KEPT] = told
@@ -87,6 +91,57 @@ export function nodeOf(id) {
     graph = node?.subgraph
   }
   return /** @type {ComfyNode | null} */ (node)
+}
+
+/** The workflow of each graph that was queued here, by what the server calls its run. @type {Map<string, string>} */
+const origins = new Map()
+
+/** Note from now on which workflow is queued: what a run tells may come when another one is open. */
+export function noteOrigins() {
+  const queue = api.queuePrompt
+  api.queuePrompt = async function noted(...given) {
+    const reply = await queue.apply(this, given)
+    const workflow = given[1]?.workflow?.id
+    if (reply?.prompt_id && workflow) origins.set(reply.prompt_id, workflow)
+    return reply
+  }
+}
+
+/** What runs have told of workflows that were not in sight, by the workflow. @type {Map<string, any[]>} */
+const missed = new Map()
+
+/**
+ * The node that a run has told of; null where it is of another workflow that is open too, and told again once that one
+ * is in sight (`tellMissed`).
+ * @param {{ prompt_id?: string, node: ComfyNodeId, display_node?: ComfyNodeId }} detail
+ */
+export function nodeThatRan(detail) {
+  const from = origins.get(detail.prompt_id ?? "")
+  const { id } = app.rootGraph ?? app.graph
+  // A workflow that was saved under another name has another id, and is itself still.
+  const others = app.extensionManager.workflow.openWorkflows ?? []
+  if (from && id && from !== id && others.some(({ activeState }) => activeState?.id === from)) {
+    missed.set(from, [...(missed.get(from) ?? []).filter((before) => before !== detail), detail])
+    return null
+  }
+  return nodeOf(detail.display_node ?? detail.node)
+}
+
+/** Who wants to know what runs tell. @type {Set<(detail: any) => void>} */
+const listeners = new Set()
+
+/** Hear what runs tell of nodes, also later what was missed. @param {(detail: any) => void} then */
+export function whenRan(then) {
+  listeners.add(then)
+  hear("executed", then)
+}
+
+/** Tell again what runs have told of the workflow that is now in sight, while it was not. */
+export function tellMissed() {
+  const { id } = app.rootGraph ?? app.graph
+  const told = missed.get(id) ?? []
+  missed.delete(id)
+  for (const detail of told) for (const then of listeners) then(detail)
 }
 
 /**

@@ -11,6 +11,7 @@ import { sizesOf } from "./dataset_recipe.js"
  * @typedef {Record<string, any>} Edit
  * @typedef {{ words: string, meant: number, changed: number, missing: string[] }} Done
  * @typedef {{ error?: string, done?: Done[], captions?: Record<string, Caption> }} Tried
+ * @typedef {{ id: string, pictures: Picture[] }} Subject
  * @typedef {{ shown: number[], tags: [string, number][], captions: Record<string, Caption>, edits: Tried, trial: Tried,
  *   filter: { error?: string } }} Seen
  */
@@ -51,6 +52,10 @@ export class DatasetModel extends EventTarget {
     this.asking = null
     /** Counts the questions for pictures: the last one's answer is taken. */
     this.turn = 0
+    /** Whether one of them is on its way: what it brings is looked at then. */
+    this.loading = false
+    /** Pictures that have come, and of which it is not known yet what is said of them. @type {Subject | null} */
+    this.coming = null
     /** Why the list in the node cannot be written to. */
     this.broken = ""
   }
@@ -72,12 +77,30 @@ export class DatasetModel extends EventTarget {
     await this.load()
   }
 
+  /** Go on with the same node of a graph that was loaded anew: filter, selection and output stay. @param {ComfyNode} node */
+  async follow(node) {
+    const { base, edit } = subjectOf(node, this.slot)
+    Object.assign(this, { node, base, edit })
+    this.read()
+    await this.load()
+  }
+
+  /** Show nothing: what was shown belongs to a graph that is gone. */
+  close() {
+    this.turn += 1
+    this.asking?.abort()
+    Object.assign(this, { node: null, slot: undefined, base: null, edit: null, edits: [], past: [], future: [], trial: null })
+    this.selected = new Set()
+    this.lack("")
+  }
+
   /** Fetch the pictures anew, as after a run. What is shown stays until they are there with all that is said of them. */
   async load() {
     const told = this.base && toldOf(this.base)
     this.turn += 1
     const { turn } = this
     this.asking?.abort()
+    Object.assign(this, { loading: Boolean(told), coming: null })
     if (!told) {
       this.lack(this.base
         ? say("{node} has not run yet. Queue the workflow once, and its pictures are here.", { node: titleOf(this.base.node) })
@@ -87,6 +110,7 @@ export class DatasetModel extends EventTarget {
     try {
       const { pictures } = await this.fetch(told.id)
       if (turn !== this.turn) return
+      this.loading = false
       if (!pictures.length) this.lack(say("This dataset holds no pictures."))
       else await this.look({ id: told.id, pictures })
     } catch (error) {
@@ -108,17 +132,19 @@ export class DatasetModel extends EventTarget {
 
   /** There is nothing to see, for a reason. @param {string} words */
   lack(words) {
-    Object.assign(this, { id: "", pictures: [], seen: nothing(), trouble: words })
+    Object.assign(this, { id: "", pictures: [], seen: nothing(), trouble: words, loading: false, coming: null })
     this.changed()
   }
 
   /**
-   * Ask what edits, edits on trial and filter come to, of the pictures that are there or of new ones. The last question
-   * counts.
-   * @param {{ id: string, pictures: Picture[] }} [of]
+   * Ask what edits, edits on trial and filter come to, of new pictures or of those that are there or coming. The last
+   * question counts.
+   * @param {Subject} [fresh]
    */
-  async look(of = { id: this.id, pictures: this.pictures }) {
-    if (!of.id || !of.pictures.length) return
+  async look(fresh) {
+    if (fresh) this.coming = fresh
+    const of = this.coming ?? { id: this.id, pictures: this.pictures }
+    if (this.loading || !of.id || !of.pictures.length) return
     this.reread()
     this.asking?.abort()
     const asking = new AbortController()
@@ -127,7 +153,7 @@ export class DatasetModel extends EventTarget {
       const seen = await this.question(of.id, this.trial, asking.signal)
       if (this.asking !== asking) return
       if (of.id !== this.id) Object.assign(this, { focus: 0, selected: new Set() })
-      Object.assign(this, { ...of, seen, trouble: "" })
+      Object.assign(this, { ...of, seen, trouble: "", coming: null })
       this.changed()
     } catch (error) {
       if (asking.signal.aborted) return
@@ -296,7 +322,7 @@ export class DatasetModel extends EventTarget {
       widget.callback?.(widget.value)
     }
     this.edit.setDirtyCanvas(true, true)
-    keepGraph()
+    keepGraph({ undo: true })
     this.dispatchEvent(new Event("written"))
     void this.look()
   }

@@ -70,16 +70,26 @@ export class DatasetPage {
    */
   async open(node) {
     this.filter.value = this.model.filter = ""
-    this.offer(node)
-    if (node) await this.model.open(node)
-    else this.show()
+    if (node) {
+      const opened = this.model.open(node)
+      this.offer(node)
+      await opened
+    } else {
+      this.offer(null)
+      this.model.close()
+    }
   }
 
   /** The graph was loaded anew, as its own undo does: the same node is another object now. */
   async again() {
     const before = this.model.node
     const node = before && (before.graph ?? app.graph).getNodeById(before.id)
-    await this.open(node?.comfyClass === before?.comfyClass ? node : null)
+    if (node && node.comfyClass === before.comfyClass) {
+      this.offer(node)
+      await this.model.follow(node)
+    } else {
+      await this.open(null)
+    }
   }
 
   /**
@@ -119,7 +129,9 @@ export class DatasetPage {
     const options = this.choices.map(({ words }, at) => make("option", { value: String(at) }, words))
     if (!node) options.unshift(make("option", { value: "" }, say("Choose a node")))
     this.chooser.replaceChildren(...options)
-    const at = this.choices.findIndex((choice) => choice.node === node)
+    const { slot } = this.model
+    const mine = this.choices.filter((choice) => choice.node === node)
+    const at = this.choices.indexOf(mine.find((choice) => choice.slot === slot) ?? mine[0])
     this.chooser.value = at < 0 ? "" : String(at)
   }
 
@@ -177,10 +189,10 @@ export class DatasetPage {
     const { selected } = this.model
     if (event instanceof MouseEvent ? event.ctrlKey || event.metaKey : event.key === " ") {
       if (!selected.delete(place)) selected.add(place)
-    } else if (event instanceof MouseEvent && event.shiftKey && this.last != null) {
+    } else if (event instanceof MouseEvent && event.shiftKey && this.last != null && this.grid.items.includes(this.last)) {
       const { items } = this.grid
       const [from, to] = [items.indexOf(this.last), items.indexOf(place)].sort((a, b) => a - b)
-      for (const each of items.slice(Math.max(from, 0), to + 1)) selected.add(each)
+      for (const each of items.slice(from, to + 1)) selected.add(each)
     } else if (event instanceof MouseEvent) {
       selected.clear()
     } else if (event.key === "Enter") {
@@ -220,6 +232,7 @@ export class DatasetPage {
   }
 
   remove() {
+    this.caption.keep()
     this.grid.remove()
     this.tags.grid.remove()
     this.element.remove()

@@ -1,8 +1,8 @@
 // Pictures to keep or reject, in Select Images and ControlNet Style Augment. A click writes a line into `by_hand`.
 import { app } from "../../scripts/app.js"
-import { addPanel, ask, hear, keepGraph, later, make, route, say, trying } from "./common.js"
+import { addPanel, ask, keepGraph, later, make, registerPanel, route, say, setLeast, trying } from "./common.js"
 import { prepare } from "./dataset.js"
-import { nodeOf } from "./dataset_graph.js"
+import { nodeThatRan, whenRan } from "./dataset_graph.js"
 import { Grid } from "./dataset_grid.js"
 import { pictureAt } from "./dataset_model.js"
 
@@ -15,7 +15,10 @@ import { pictureAt } from "./dataset_model.js"
 const SELECT = "KilnSelectImages"
 const NODES = [SELECT, "KilnControlNetStyleAugment"]
 const KEPT = "kiln_pick"
+/** Pixels: the panel's least before it has pictures, and with them, and the node's width then. */
+const LEAST = 60
 const HEIGHT = 320
+const WIDTH = 420
 const CELL = { width: 132, height: 164 }
 const SIDE = 116
 
@@ -34,7 +37,8 @@ class Picker {
     this.plain = new Set()
     /** The last writing. @type {Promise<void>} */
     this.writing = Promise.resolve()
-    this.words = make("span", { class: "kiln-soft", role: "status" })
+    this.words = make("span", { class: "kiln-soft", role: "status" },
+      say("Queue the graph, and its pictures are kept or rejected here with a click."))
     this.clear = make("button", { type: "button", hidden: true }, say("Take back all by hand"))
     this.grid = new Grid({
       ...CELL, label: say("Pictures to keep or reject"),
@@ -47,9 +51,39 @@ class Picker {
     this.element.addEventListener("keydown", (event) => event.stopPropagation())
     this.clear.addEventListener("click", () => trying(() =>
       this.write(() => Object.fromEntries(this.byHand.map((key) => [key, null])))))
-    this.widget = addPanel(node, "pick", this.element, HEIGHT)
+    this.grid.element.hidden = true
+    this.widget = addPanel(node, "pick", this.element, LEAST)
     this.soon = later(() => void trying(() => this.judge()), 200)
     for (const name of ["filter", "by_hand", "only_kept"]) this.watch(name)
+    pickers.set(node, this)
+  }
+
+  /** Look for what the node has shown before: it may be loaded, pasted or cloned. */
+  look() {
+    return trying(async () => {
+      const told = this.node.properties?.[KEPT]
+      if (!told?.id) return
+      const { pictures, error } = await ask(route("dataset", told.id))
+      // A workflow from elsewhere: its pictures come with the next run.
+      if (error) return
+      await prepare()
+      this.makeRoom()
+      await this.open(told.id, pictures, told.judged ?? [])
+    })
+  }
+
+  makeRoom() {
+    if (!this.grid.element.hidden) return
+    this.grid.element.hidden = false
+    setLeast(this.widget, HEIGHT)
+    const [width, height] = this.node.computeSize()
+    this.node.setSize([Math.max(this.node.size[0], width, WIDTH), Math.max(this.node.size[1], height)])
+    // Nothing else draws the canvas anew, and until then a panel has no place.
+    this.node.setDirtyCanvas(true, true)
+  }
+
+  remove() {
+    pickers.delete(this.node)
   }
 
   /** Judge anew when somebody writes into one of the node's own fields. @param {string} name */
@@ -170,12 +204,15 @@ class Picker {
     const work = async () => {
       const widget = this.value("by_hand")
       if (!widget) return
+      if (this.node.inputs?.some(({ name, link }) => name === "by_hand" && link != null)) {
+        throw new Error(say("by_hand comes by wire, so a click cannot change it. Take the wire off, or choose there."))
+      }
       const found = await ask("/pick", { by_hand: String(widget.value ?? ""), choices: choices() })
       if (found.error) throw new Error(found.error)
       widget.value = found.by_hand
       widget.callback?.(found.by_hand)
       this.node.setDirtyCanvas(true, true)
-      keepGraph()
+      keepGraph({ undo: true })
       await this.judge()
     }
     this.writing = this.writing.catch(() => {}).then(work)
@@ -198,47 +235,20 @@ function driftOf({ drift }) {
 /** @type {WeakMap<ComfyNode, Picker>} */
 const pickers = new WeakMap()
 
-/** @param {ComfyNode} node */
-async function show(node) {
-  const told = node.properties?.[KEPT]
-  if (!told?.id) return
-  const { pictures, error } = await ask(route("dataset", told.id))
-  // A workflow from elsewhere: its pictures come with the next run.
-  if (error) return
-  await prepare()
-  let picker = pickers.get(node)
-  if (!picker) {
-    picker = new Picker(node)
-    pickers.set(node, picker)
-    const [width, height] = node.computeSize()
-    node.setSize([Math.max(node.size[0], width, 420), Math.max(node.size[1], height)])
-    // Nothing else draws the canvas anew, and until then a panel has no place.
-    node.setDirtyCanvas(true, true)
-  }
-  await picker.open(told.id, pictures, told.judged ?? [])
-}
+for (const kind of NODES) registerPanel(`kiln.pick.${kind}`, kind, (node) => new Picker(node), { width: 0, height: 0 })
 
 app.registerExtension({
   name: "kiln.pick",
 
   setup() {
-    hear("executed", (detail) => {
+    whenRan((detail) => {
       const [told] = detail?.output?.kiln_pick ?? []
-      const node = told && nodeOf(detail.display_node ?? detail.node)
-      if (!node || !NODES.includes(node.comfyClass ?? "")) return
+      const node = told && nodeThatRan(detail)
+      const picker = node && pickers.get(node)
+      if (!picker) return
       node.properties[KEPT] = { id: told.id, judged: detail.output.kiln_judged ?? [] }
       keepGraph()
-      void trying(() => show(node))
+      void picker.look()
     })
-  },
-
-  nodeCreated(node) {
-    if (!NODES.includes(node.comfyClass ?? "")) return
-    // Loaded, pasted or cloned: it may show what its original showed.
-    const configured = node.onConfigure
-    node.onConfigure = function loaded(saved) {
-      configured?.call(this, saved)
-      void trying(() => show(node))
-    }
   },
 })

@@ -18,7 +18,8 @@ export function runSource(node) {
   /** @type {ComfyNode | null} */
   let at = node
   let slot = node.findInputSlot("run")
-  for (let far = 0; at && slot >= 0 && far < FARTHEST; far += 1) {
+  // A node that is asked late may have left its graph.
+  for (let far = 0; at?.graph && slot >= 0 && far < FARTHEST; far += 1) {
     const link = at.getInputLink(slot)
     /** @type {ComfyNode | null} */
     const origin = (link && at.graph?.getNodeById(link.origin_id)) || null

@@ -188,6 +188,11 @@ export class SweepView {
     const sweep = /** @type {Sweep} */ (this.sweep)
     const shown = places.map((place) => ({ ...place }))
     const paint = () => {
+      // Another sweep may have come meanwhile.
+      if (this.sweep !== sweep) {
+        zoom.close()
+        return
+      }
       const pictures = shown.map((place) => {
         const cell = this.cellAt(place)
         return { source: this.pictureOf(cell), title: this.titleOf(place), about: cell.about }

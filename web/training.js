@@ -1,6 +1,6 @@
 // Puts the view of a run into Train LoRA, and keeps it up to date.
 import { app } from "../../scripts/app.js"
-import { addPanel, ask, hear, later, registerPanel, route, trying } from "./common.js"
+import { addPanel, ask, hear, keepGraph, later, registerPanel, route, trying } from "./common.js"
 import { nodeOf } from "./dataset_graph.js"
 import { RunState } from "./training_state.js"
 import { TrainingView } from "./training_view.js"
@@ -86,6 +86,7 @@ class Panel {
   turn(run) {
     this.state = new RunState(run)
     this.node.properties[KEPT] = run
+    keepGraph()
   }
 
   /** Look anew for the run to show. */

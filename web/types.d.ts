@@ -43,6 +43,7 @@ interface ComfySlot {
   name: string
   type: string
   label?: string
+  localized_name?: string
   /** The link into an input. */
   link?: number | null
   /** The links out of an output. */
@@ -156,6 +157,7 @@ interface ComfyNode {
 
 interface ComfyNodeType {
   new (title?: string): ComfyNode
+  title?: string
   comfyClass?: string
   nodeData?: ComfyNodeData
   prototype: ComfyNode
@@ -266,7 +268,10 @@ interface ComfyExtensionManager {
     }): Promise<boolean | null>
   }
   command: { execute(id: string, ...given: any[]): Promise<void>; commands?: ComfyCommand[] }
-  workflow: { activeWorkflow: { path: string; key: string; changeTracker?: any } | null }
+  workflow: {
+    activeWorkflow: { path: string; key: string; changeTracker?: any } | null
+    openWorkflows?: { activeState?: { id?: string } | null }[]
+  }
   sidebarTab?: { activeSidebarTabId: string | null; toggleSidebarTab(id: string): void }
   registerSidebarTab(tab: ComfySidebarTab): void
   unregisterSidebarTab(id: string): void
@@ -319,6 +324,7 @@ interface ComfyApi extends EventTarget {
   apiURL(route: string): string
   fileURL(route: string): string
   fetchApi(route: string, options?: RequestInit): Promise<Response>
+  queuePrompt(this: ComfyApi, ...given: any[]): Promise<any>
   interrupt(prompt?: string | null): Promise<void>
   getQueue(): Promise<{ Running: any[]; Pending: any[] }>
   addEventListener(

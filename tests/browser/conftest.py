@@ -8,20 +8,47 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from PIL import Image, ImageDraw
 
 from demo.base import own_frontend
-from demo.browser import FLAGS, LOOKS, WINDOW, Complaints, Look, open_page, set_look
+from demo.browser import FLAGS, IDLE, LOOKS, QUEUE, RAN, WINDOW, Complaints, Look, leave, load, open_page, set_look
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
     from demo.hosting import Host
 
+# Datasets that a page is tried on: which tags their pictures have, and the graph that loads them.
+TAGS = ("hat", "long hair", "smile", "blurry")
+GRAPH = """async ({folder, select}) => {
+  app.graph.clear()
+  const add = (type, x, widgets = {}) => {
+    const node = LiteGraph.createNode(type)
+    node.pos = [x, 100]
+    app.graph.add(node)
+    for (const [name, value] of Object.entries(widgets)) node.widgets.find(w => w.name === name).value = value
+    return node
+  }
+  const load = add("KilnLoadDataset", 0, {path: folder})
+  const show = add("PreviewAny", 1200)
+  if (select) {
+    const chosen = add("KilnSelectImages", 420, {filter: "smile"})
+    load.connect(0, chosen, 0)
+    chosen.connect(3, show, 0)
+  } else {
+    const balance = add("KilnBalanceRepeats", 800)
+    load.connect(0, balance, 0)
+    balance.connect(1, show, 0)
+  }
+  app.canvas.ds.scale = 1
+  app.canvas.ds.offset = [120, 140]
+  app.canvas.setDirty(true, true)
+}"""
 OWN_CLASSIC = LOOKS[0]
 FAILED = pytest.StashKey[bool]()
 
@@ -85,11 +112,27 @@ def any_host(request: pytest.FixtureRequest, look: Look) -> Host:
 
 
 @pytest.fixture(scope="session")
-def any_page(browser: Browser, complaints: Complaints, any_host: Host, look: Look) -> Iterator[Page]:
-    """The page in one look after the other. pytest runs all tests of one look together, so each is loaded once."""
-    page = open_page(browser, complaints, any_host.url, look)
-    yield page
-    page.context.close()
+def opened(browser: Browser, complaints: Complaints) -> Iterator[dict[str, Page]]:
+    """Pages by their server's address: a first visit takes much longer than to come again."""
+    pages: dict[str, Page] = {}
+    yield pages
+    for page in pages.values():
+        page.context.close()
+
+
+@pytest.fixture(scope="session")
+def any_page(
+    browser: Browser, complaints: Complaints, opened: dict[str, Page], any_host: Host, look: Look
+) -> Iterator[Page]:
+    """The page in one look after the other, each time as on a first visit. All tests of one look run together."""
+    url = any_host.url
+    if url in opened:
+        set_look(opened[url], url, look)
+        load(opened[url], url)
+    else:
+        opened[url] = open_page(browser, complaints, url, look)
+    yield opened[url]
+    leave(opened[url], url)
 
 
 @pytest.fixture
@@ -132,3 +175,38 @@ def _renderer(request: pytest.FixtureRequest, _guard: None) -> None:
             set_look(shown, request.getfixturevalue(host).url, look)
             if shown.viewport_size != WINDOW:
                 shown.set_viewport_size(WINDOW)
+
+
+def write(folder: Path, count: int) -> Path:
+    """Pictures in landscape and portrait, each with tags by its number."""
+    folder.mkdir(parents=True)
+    for number in range(count):
+        path = folder / f"{number:04}.png"
+        if number < 12:
+            image = Image.new("RGB", (96, 64) if number % 3 else (64, 96), (40 + 15 * number, 90, 200 - 12 * number))
+            ImageDraw.Draw(image).text((8, 8), str(number), fill="white")
+            image.save(path)
+        else:
+            os.link(folder / f"{number % 12:04}.png", path)
+        tags = ["1girl", *(tag for bit, tag in enumerate(TAGS) if number >> bit & 1)]
+        (folder / f"{number:04}.txt").write_text(", ".join(tags), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def make(host: Host, request: pytest.FixtureRequest) -> Callable[..., Path]:
+    """A graph in a page over so many pictures, or those in a folder, which has run; returns their folder."""
+
+    def work(
+        page: Page, server: Host = host, count: int = 12, select: bool = False, folder: Path | None = None
+    ) -> Path:
+        name = f"{request.node.name}-{count}".replace("[", "-").replace("]", "")
+        folder = folder or write(server.base / "input" / name, count)
+        page.keyboard.press("Escape")
+        page.evaluate(GRAPH, {"folder": str(folder), "select": select})
+        page.evaluate(QUEUE)
+        page.wait_for_function(IDLE, timeout=120_000)
+        page.wait_for_function(RAN)
+        return folder
+
+    return work

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from PIL import Image, ImageDraw
 
-from demo.browser import IDLE, LOOKS, QUEUE, load
+from demo.browser import CONTRAST, IDLE, LOAD, NODE, PALETTE, QUEUE, RAN, READABLE, load
 from demo.pictures import write_dataset
 from demo.world.characters import characters
 
@@ -20,39 +18,7 @@ if TYPE_CHECKING:
 
     from demo.hosting import Host
 
-TAGS = ("hat", "long hair", "smile", "blurry")
-GRAPH = """async ({folder, select}) => {
-  app.graph.clear()
-  const add = (type, x, widgets = {}) => {
-    const node = LiteGraph.createNode(type)
-    node.pos = [x, 100]
-    app.graph.add(node)
-    for (const [name, value] of Object.entries(widgets)) node.widgets.find(w => w.name === name).value = value
-    return node
-  }
-  const load = add("KilnLoadDataset", 0, {path: folder})
-  const show = add("PreviewAny", 1200)
-  if (select) {
-    const chosen = add("KilnSelectImages", 420, {filter: "smile"})
-    load.connect(0, chosen, 0)
-    chosen.connect(3, show, 0)
-  } else {
-    const balance = add("KilnBalanceRepeats", 800)
-    load.connect(0, balance, 0)
-    balance.connect(1, show, 0)
-  }
-  app.canvas.ds.scale = 1
-  app.canvas.ds.offset = [120, 140]
-  app.canvas.setDirty(true, true)
-}"""
-# Each renderer and each frontend once.
-EACH = pytest.mark.parametrize(
-    "look", [LOOKS[0], LOOKS[-1]], ids=lambda look: look.name, indirect=True, scope="session"
-)
-NODE = "app.graph.nodes.find(node => node.type === '{}')"
-LOAD = NODE.format("KilnLoadDataset")
 EDIT = NODE.format("KilnEditTags")
-RAN = f"() => {LOAD}?.properties.kiln_datasets?.[0]?.pictures"
 OPEN = f"""async () => {{
   app.canvas.deselectAll()
   app.canvas.selectNode({LOAD})
@@ -60,39 +26,6 @@ OPEN = f"""async () => {{
 }}"""
 EDITS = f"() => JSON.parse({EDIT}?.widgets.find(w => w.name === 'edits').value ?? '[]')"
 CARDS = ".kiln-dialog .kiln-middle .kiln-cell-box"
-
-
-def write(folder: Path, count: int) -> Path:
-    """Pictures in landscape and portrait, each with tags by its number."""
-    folder.mkdir(parents=True)
-    for number in range(count):
-        path = folder / f"{number:04}.png"
-        if number < 12:
-            image = Image.new("RGB", (96, 64) if number % 3 else (64, 96), (40 + 15 * number, 90, 200 - 12 * number))
-            ImageDraw.Draw(image).text((8, 8), str(number), fill="white")
-            image.save(path)
-        else:
-            os.link(folder / f"{number % 12:04}.png", path)
-        tags = ["1girl", *(tag for bit, tag in enumerate(TAGS) if number >> bit & 1)]
-        (folder / f"{number:04}.txt").write_text(", ".join(tags), encoding="utf-8")
-    return folder
-
-
-@pytest.fixture
-def make(host: Host, request: pytest.FixtureRequest) -> Callable[..., Path]:
-    """A graph in a page over so many pictures, which has run; returns their folder."""
-
-    def work(page: Page, server: Host = host, count: int = 12, select: bool = False) -> Path:
-        name = f"{request.node.name}-{count}".replace("[", "-").replace("]", "")
-        folder = write(server.base / "input" / name, count)
-        page.keyboard.press("Escape")
-        page.evaluate(GRAPH, {"folder": str(folder), "select": select})
-        page.evaluate(QUEUE)
-        page.wait_for_function(IDLE, timeout=120_000)
-        page.wait_for_function(RAN)
-        return folder
-
-    return work
 
 
 @pytest.fixture(autouse=True)
@@ -130,16 +63,13 @@ def test_the_page_shows_pictures_tags_and_captions(
     any_page.screenshot(path=screenshots / f"dataset_page-{look.name}.png")
 
 
-def test_a_picture_of_it(page: Page, host: Host, screenshots: Path) -> None:
+def test_a_picture_of_it(page: Page, make: Callable[..., Path], host: Host, screenshots: Path) -> None:
     """Her pictures, some of them filtered, an edit on trial."""
     her = characters()["mirelva"]
     folder = write_dataset(her, host.base / "input" / her.name, count=24)
     for number, file in enumerate(sorted(folder.glob("*.png"))):
         file.with_suffix(".txt").write_text(", ".join(her.picture(number).tags()), encoding="utf-8")
-    page.keyboard.press("Escape")
-    page.evaluate(GRAPH, {"folder": str(folder), "select": False})
-    page.evaluate(QUEUE)
-    page.wait_for_function(RAN, timeout=120_000)
+    make(page, folder=folder)
     open_dialog(page, 24)
     dialog = page.locator(".kiln-dialog")
     dialog.locator(".kiln-filter").fill("NOT from behind")
@@ -151,7 +81,6 @@ def test_a_picture_of_it(page: Page, host: Host, screenshots: Path) -> None:
     page.screenshot(path=screenshots / "dataset_page_of_her.png")
 
 
-@EACH
 def test_a_click_on_a_tag_filters_and_the_form_edits_what_is_shown(
     any_page: Page, any_host: Host, make: Callable[..., Path]
 ) -> None:
@@ -301,16 +230,36 @@ def test_the_pictures_are_there_again_after_a_reload(page: Page, make: Callable[
     page.evaluate("() => document.querySelector('.kiln-dialog').close()")
 
 
-def test_the_side_bar_shows_the_node_that_is_selected(page: Page, make: Callable[..., Path], screenshots: Path) -> None:
+def test_a_dataset_without_pictures_says_so(page: Page, make: Callable[..., Path]) -> None:
+    make(page, select=True)
+    page.evaluate(
+        f"() => {{ {NODE.format('KilnSelectImages')}.widgets.find(w => w.name === 'filter').value = 'no such tag' }}"
+    )
+    page.evaluate(QUEUE)
+    page.wait_for_function(IDLE, timeout=60_000)
+    page.evaluate(f"() => {{ app.canvas.deselectAll(); app.canvas.selectNode({NODE.format('KilnSelectImages')}) }}")
+    page.evaluate("() => app.extensionManager.command.execute('Kiln.OpenDataset')")
+    page.locator(".kiln-dialog header").get_by_text("0 of 0").wait_for()
+    assert page.locator(CARDS).count() == 0
+
+
+@pytest.mark.parametrize("palette", ["dark", "light"])
+def test_words_can_be_read_on_every_ground(
+    page: Page, make: Callable[..., Path], screenshots: Path, palette: str
+) -> None:
+    page.evaluate(PALETTE, palette)
     make(page)
-    page.evaluate(f"() => app.canvas.selectNode({LOAD})")
-    page.evaluate("() => app.extensionManager.sidebarTab.toggleSidebarTab('kiln.dataset')")
-    page.locator(".kiln-side").get_by_text("12 of 12").wait_for()
-    page.locator(".kiln-side .kiln-middle img[src]").first.wait_for()
-    page.wait_for_timeout(500)
-    page.screenshot(path=screenshots / "dataset_side.png")
-    page.evaluate("() => app.extensionManager.sidebarTab.toggleSidebarTab('kiln.dataset')")
-    page.locator(".kiln-side").wait_for(state="detached")
+    open_dialog(page)
+    dialog = page.locator(".kiln-dialog")
+    dialog.locator(CARDS.partition(" ")[2]).nth(3).click()
+    dialog.get_by_label("tags to add, with commas").fill("grin")
+    dialog.locator(CARDS.partition(" ")[2], has_text="+grin").first.wait_for()
+    page.wait_for_timeout(300)
+    page.screenshot(path=screenshots / f"dataset_page-{palette}.png")
+    found = page.evaluate(CONTRAST, ".kiln-dialog")
+    page.evaluate(PALETTE, "dark")
+    assert len(found) > 30
+    assert [one for one in found if one[0] < READABLE] == []
 
 
 MEASURE = """async () => {
@@ -353,3 +302,18 @@ def test_two_thousand_pictures_are_a_screenful(
     page.screenshot(path=screenshots / "dataset_page_2000.png")
     assert found["nodes"] < 900
     assert found["scrolled"] > 5000
+
+
+def test_a_caption_that_is_not_set_yet_outlives_the_dialog(page: Page, make: Callable[..., Path]) -> None:
+    make(page)
+    open_dialog(page)
+    text = page.locator(".kiln-dialog textarea")
+    page.locator(CARDS).nth(3).click()
+    text.fill("1girl, half written")
+    page.keyboard.press("Escape")
+    page.locator(".kiln-dialog").wait_for(state="detached")
+    open_dialog(page)
+    page.locator(CARDS).nth(3).click()
+    assert text.input_value() == "1girl, half written"
+    text.fill("1girl, hat, long hair")
+    assert page.locator(".kiln-dialog").get_by_role("button", name="Set caption").is_disabled()

@@ -6,9 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
-from demo.browser import IDLE, LOOKS, Look, load
+from demo.browser import IDLE, Look, load
 from demo.pictures import write_dataset
 from demo.world.characters import characters
 
@@ -17,8 +15,6 @@ if TYPE_CHECKING:
 
     from demo.hosting import Host
 
-# The oldest and the newest of what people see; the other two differ in what test_renderers.py looks at.
-ENDS = [LOOKS[0], LOOKS[-1]]
 RUN = "[data-testid=queue-button] button:visible, button[data-testid=queue-button]:visible"
 CANCEL = "button[aria-label='Cancel current run']:visible"
 OPEN = """async name => {
@@ -77,7 +73,6 @@ def wait_until_idle(page: Page) -> None:
     raise AssertionError(f"the queue was not empty after {PATIENCE_MS} ms")
 
 
-@pytest.mark.parametrize("look", ENDS, ids=lambda look: look.name, indirect=True, scope="session")
 def test_cancelled_run_again_and_reloaded_it_ends(
     any_page: Page, any_host: Host, look: Look, screenshots: Path
 ) -> None:

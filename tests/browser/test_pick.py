@@ -6,10 +6,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pytest
 from PIL import Image
 
-from demo.browser import IDLE, LOOKS, QUEUE, SHOW_PANEL, Look, picture_of
+from demo.browser import IDLE, QUEUE, SHOW_PANEL, Look, picture_of
 from demo.graphs import CONTROLNET, default_node
 from demo.pictures import write_dataset
 from demo.world.characters import characters
@@ -25,10 +24,21 @@ PICK = ".kiln-pick"
 LOAD = "async prompt => { await app.loadApiJson(prompt, 'pick'); app.graph.arrange?.() }"
 VALUE = "([type, name]) => app.graph.nodes.find(n => n.type === type).widgets.find(w => w.name === name).value"
 NAMES = "() => app.graph.nodes.find(n => n.type === 'PreviewAny').widgets.map(w => String(w.value)).join('\\n')"
-# Each renderer and each frontend once. The other two looks are test_renderers.py's.
-EACH = pytest.mark.parametrize(
-    "look", [LOOKS[0], LOOKS[-1]], ids=lambda look: look.name, indirect=True, scope="session"
-)
+
+KEEP = """async () => {
+  const { keepGraph } = await import('/extensions/lora-kiln/common.js')
+  const tracker = app.extensionManager.workflow.activeWorkflow.changeTracker
+  keepGraph()
+  const before = tracker.undoQueue.length
+  const seen = []
+  for (const undo of [false, true]) {
+    app.graph.nodes[0].properties.kiln_test = undo
+    keepGraph({ undo })
+    seen.push(tracker.undoQueue.length - before, tracker.activeState.nodes[0].properties.kiln_test)
+  }
+  delete app.graph.nodes[0].properties.kiln_test
+  return seen
+}"""
 
 
 def run(page: Page, node: str, prompt: dict[str, Any]) -> None:
@@ -60,7 +70,6 @@ def prompted(page: Page, node: str) -> dict[str, Any]:
     return found
 
 
-@EACH
 def test_a_click_keeps_or_rejects(any_page: Page, any_host: Host, screenshots: Path, look: Look) -> None:
     page, name = any_page, f"pick-{look.name}"
     folder = any_host.base / "input" / name
@@ -92,6 +101,8 @@ def test_a_click_keeps_or_rejects(any_page: Page, any_host: Host, screenshots: P
     page.wait_for_function(f"() => ({NAMES})().includes('/5.png')")
     assert f"{name}/0.png" not in page.evaluate(NAMES)
     # Two clicks at once are both kept, and so is the second of a double one.
+    for at in (1, 0):
+        cell(page, at).wait_for()
     page.evaluate("() => ['1', '1', '0'].forEach(at => document.querySelector(`.kiln-pick [data-at='${at}']`).click())")
     says(page, "4 of 6 kept, 1 by hand")
     cell(page, 0).click()
@@ -105,7 +116,11 @@ def test_a_click_keeps_or_rejects(any_page: Page, any_host: Host, screenshots: P
     assert page.evaluate(VALUE, [SELECT, "by_hand"]) == ""
 
 
-@EACH
+def test_what_a_run_tells_is_kept_and_is_no_step_to_undo(any_page: Page, any_host: Host) -> None:
+    any_page.evaluate(LOAD, {"1": default_node(any_host.object_info(), "KilnLoadDataset")})
+    assert any_page.evaluate(KEEP) == [0, False, 1, True]
+
+
 def test_variants_are_kept_or_rejected_beside_their_scores(
     any_page: Page, any_host: Host, screenshots: Path, look: Look
 ) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from demo.browser import IDLE, LOOKS, QUEUE, SHOW_PANEL
+from demo.browser import IDLE, QUEUE, SHOW_PANEL, picture_of
 from demo.graphs import default_node
 from demo.pictures import write_dataset
 from demo.world.characters import characters
@@ -19,10 +20,6 @@ if TYPE_CHECKING:
     from demo.browser import Look
     from demo.hosting import Host
 
-# Each renderer once: these tests take longest. The other two looks are test_renderers.py's.
-pytestmark = pytest.mark.parametrize(
-    "look", [LOOKS[0], LOOKS[-1]], ids=lambda look: look.name, indirect=True, scope="session"
-)
 CHECKPOINT = "kiln-world-sd15.safetensors"
 NAME = "swept"
 LOAD = "async prompt => { await app.loadApiJson(prompt, 'sweep'); app.graph.arrange?.() }"
@@ -83,6 +80,24 @@ def test_the_grid_is_there_and_after_a_reload_again(swept: Page, screenshots: Pa
     swept.evaluate(SHOW_PANEL, PANEL)
     swept.locator(CELL).first.wait_for(timeout=30_000)
     assert swept.locator(CELL).count() == 2 * 5
+
+
+@pytest.mark.skipif("KILN_PICTURES" not in os.environ, reason="minutes of training: python dev.py pictures sweep")
+def test_a_picture_of_it(page: Page, host: Host, screenshots: Path) -> None:
+    """The example's own sweep of a character that the model has never seen, with its scores."""
+    from demo.run import character_graph
+
+    her = characters()["mirelva"]
+    write_dataset(her, host.base / "input" / her.name, repeats=4)
+    page.evaluate(LOAD, character_graph(host.object_info(), her, epochs=6))
+    page.evaluate(SHOW_PANEL, PANEL)
+    page.evaluate(QUEUE)
+    page.wait_for_function(IDLE, timeout=900_000)
+    page.locator(CELL).first.wait_for(timeout=60_000)
+    page.evaluate(SHOW_PANEL, PANEL)
+    page.wait_for_function("() => [...document.querySelectorAll('.kiln-cells img')].every(image => image.naturalWidth)")
+    page.wait_for_timeout(500)
+    picture_of(page, ".kiln-sweep", screenshots / "sweep_panel.png")
 
 
 def test_cells_are_zoomed_walked_and_compared(swept: Page, screenshots: Path, look: Look) -> None:

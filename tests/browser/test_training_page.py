@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 
-from demo.browser import IDLE, LOOKS, QUEUE, SHOW_PANEL, Complaints, open_page, picture_of
+from demo.browser import IDLE, QUEUE, SHOW_PANEL, Complaints, Look, open_page, picture_of
 from demo.graphs import default_node
 from demo.pictures import write_dataset
 from demo.world.characters import characters
@@ -25,10 +25,6 @@ if TYPE_CHECKING:
 CHECKPOINT = "kiln-world-sd15.safetensors"
 LOAD = "async prompt => { await app.loadApiJson(prompt, 'training'); app.graph.arrange?.() }"
 VIEW = ".kiln-training"
-# Each renderer and each frontend once, since these tests take longest.
-EACH = pytest.mark.parametrize(
-    "look", [LOOKS[0], LOOKS[-1]], ids=lambda look: look.name, indirect=True, scope="session"
-)
 REACHED = r"""least => {
   const words = document.querySelector('.kiln-training .kiln-facts')?.innerText ?? ''
   return Number(/step (\d+) \//.exec(words)?.[1]) >= least
@@ -36,11 +32,12 @@ REACHED = r"""least => {
 
 
 @pytest.fixture
-def graph(any_host: Host, request: pytest.FixtureRequest) -> Callable[..., dict[str, Any]]:
-    """A training in API form on the server of the page, small enough for seconds."""
+def graph(any_host: Host, look: Look) -> Callable[..., dict[str, Any]]:
+    """A training in API form on the server of the page, small enough for seconds; a run of its own for each look."""
     node = partial(default_node, any_host.object_info())
 
     def make(name: str, sample_every: str = "0 epochs", **settings: Any) -> dict[str, Any]:
+        name = f"{name}-{look.name}"
         write_dataset(characters()["mirelva"], any_host.base / "input" / name, count=4)
         loaded = {"model": ["1", 0], "clip": ["1", 1], "vae": ["1", 2]}
         sides = {"resolution": 64, "bucket_step": 64, "min_bucket": 64, "max_bucket": 64}
@@ -85,26 +82,23 @@ def wait_for_state(page: Page, text: str) -> None:
     page.locator(f"{VIEW} .kiln-state", has_text=re.compile(f"^{text}")).wait_for(timeout=90_000)
 
 
-@EACH
 def test_a_fresh_node_says_what_will_be_seen(any_page: Page, any_host: Host, graph: Any) -> None:
     any_page.evaluate(LOAD, graph("fresh"))
     show(any_page)
     assert "Queue the graph" in any_page.locator(f"{VIEW} .kiln-empty").inner_text()
 
 
-@EACH
-def test_the_panel_is_in_no_workflow_and_no_prompt(any_page: Page, graph: Any) -> None:
+def test_the_panel_is_in_no_workflow_and_no_prompt(any_page: Page, graph: Any, look: Look) -> None:
     prompt = graph("plain")
     any_page.evaluate(LOAD, prompt)
     saved, sent = any_page.evaluate(
         "async () => { const both = await app.graphToPrompt(); return [both.workflow, both.output] }"
     )
     [node] = [one for one in saved["nodes"] if one["type"] == "KilnTrainLoRA"]
-    assert node["widgets_values"] == ["plain", False, "new run"]
+    assert node["widgets_values"] == [f"plain-{look.name}", False, "new run"]
     assert set(sent["5"]["inputs"]) == set(prompt["5"]["inputs"])
 
 
-@EACH
 def test_the_loss_moves_and_a_reload_and_another_browser_lose_nothing(
     browser: Browser,
     complaints: Complaints,
@@ -112,10 +106,9 @@ def test_the_loss_moves_and_a_reload_and_another_browser_lose_nothing(
     any_host: Host,
     graph: Any,
     screenshots: Path,
-    look: Any,
+    look: Look,
 ) -> None:
-    name = "live"
-    prompt = graph(name, "10 epochs", epochs=1000)
+    prompt = graph("live", "10 epochs", epochs=1000)
     any_page.evaluate(LOAD, prompt)
     show(any_page)
     any_page.evaluate(QUEUE)
@@ -148,7 +141,8 @@ def test_the_loss_moves_and_a_reload_and_another_browser_lose_nothing(
     wait_for_state(any_page, "stopped and kept")
     wait_for_state(other, "stopped and kept")
     other.context.close()
-    about = json.loads((any_host.base / "output" / "kiln" / name / "run.json").read_text(encoding="utf-8"))
+    folder = any_host.base / "output" / "kiln" / f"live-{look.name}"
+    about = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     assert about["stopped_at"] == step(any_page)
     any_page.wait_for_function(IDLE)
     assert last_status(any_host) == "success"
@@ -159,10 +153,8 @@ def last_status(host: Host) -> str:
     return str(list(history.values())[-1]["status"]["status_str"])
 
 
-@EACH
 def test_stopped_and_kept_goes_on(any_page: Page, any_host: Host, graph: Any) -> None:
-    name = "kept"
-    any_page.evaluate(LOAD, graph(name, epochs=20))
+    any_page.evaluate(LOAD, graph("kept", epochs=20))
     show(any_page)
     any_page.evaluate(QUEUE)
     wait_for_step(any_page, 2)
@@ -183,7 +175,6 @@ def test_stopped_and_kept_goes_on(any_page: Page, any_host: Host, graph: Any) ->
     assert f"Going on after step {stopped} of 60." in notes
 
 
-@EACH
 def test_a_sample_comes_when_it_is_asked_for(any_page: Page, graph: Any) -> None:
     any_page.evaluate(LOAD, graph("sampled", epochs=1000))
     show(any_page)
@@ -206,3 +197,23 @@ def test_a_sample_comes_when_it_is_asked_for(any_page: Page, graph: Any) -> None
     any_page.evaluate("() => app.api.interrupt()")
     wait_for_state(any_page, "not finished")
     any_page.wait_for_function(IDLE)
+
+
+def test_a_name_that_comes_by_wire_keeps_its_run_over_a_reload(
+    any_page: Page, any_host: Host, graph: Any, look: Look
+) -> None:
+    name = f"by-wire-{look.name}"
+    prompt = graph("wired", epochs=1)
+    prompt["7"] = default_node(any_host.object_info(), "PrimitiveString", value=name)
+    prompt["5"]["inputs"]["name"] = ["7", 0]
+    any_page.evaluate(LOAD, prompt)
+    show(any_page)
+    any_page.evaluate(QUEUE)
+    wait_for_state(any_page, "finished")
+    assert (any_host.base / "output" / "kiln" / name / "run.json").is_file()
+    any_page.wait_for_function(IDLE)
+    any_page.wait_for_timeout(1500)  # the page keeps an open workflow a moment after it was changed
+    any_page.reload()
+    any_page.wait_for_function("() => window.app?.graph?.nodes?.length")
+    show(any_page)
+    wait_for_state(any_page, "finished")
