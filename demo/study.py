@@ -20,7 +20,7 @@ from .study_cast import cast
 
 CHOICE = "sweep_choice"
 PAGES, KEPT = ROOT / "docs" / "studies", ROOT / ".host" / "study"
-CHARACTERS, SHOTS = 4, 40
+CHARACTERS, SHOTS = 6, 40
 
 
 def main(arguments: list[str]) -> int:

@@ -54,8 +54,8 @@ class StylePainter:
     def scene(self, source: Image.Image, number: int) -> Callable[[Image.Image, str, int, float], Image.Image]:
         """A function paint(start, prompt, seed, denoise) -> picture, under the lines of `source`."""
         hints = [_pixels(guide.hint(source, number)) for guide in self._guides]
-        # The next picture's prompts are other ones; those of this one come once a variant.
-        self._encoded = {}
+        # The next picture's prompts are other ones, but for the negative; those of this one come once a variant.
+        self._encoded = {prompt: cond for prompt, cond in self._encoded.items() if prompt == self._negative}
 
         @functools.cache
         def own_latent() -> Any:

@@ -23,6 +23,12 @@ from .sampling import Sampling, Watch, empty_latent, encode_prompt, sample
 Loaded = tuple[Any, Any, Any]
 
 
+def checkpoint_names() -> list[str]:
+    """Checkpoints as their loader lists them."""
+    found: list[str] = folder_paths.get_filename_list("checkpoints")
+    return found
+
+
 class SweepBases:
     """The wired model and every checkpoint that the host lists, all sampled alike."""
 
@@ -43,8 +49,7 @@ class SweepBases:
 
     def names(self) -> Sequence[str]:
         """Checkpoints as their loader lists them."""
-        found: list[str] = folder_paths.get_filename_list("checkpoints")
-        return found
+        return checkpoint_names()
 
     def open(self, base: str) -> SweepPainter:
         """The painter of a base model; a checkpoint is loaded when its first picture is painted."""

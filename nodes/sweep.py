@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from comfy_api.latest import io
@@ -11,9 +12,12 @@ from ..host.blocking import blocked
 from ..host.live import SWEEP_EVENT, push
 from ..host.paths import cache_folder, font_files
 from ..host.progress import Progress, executing_node
-from ..host.sweeping import SweepBases
+from ..host.sweeping import SweepBases, checkpoint_names
+from ..sweep.axes import check_epochs, pick_bases, pick_prompts, pick_seeds, pick_strengths
+from ..sweep.blocks import pick_presets
 from ..sweep.options import NO_CELLS, SweepOptions
 from ..sweep.session import Axes, plan_of, sweep
+from ..trainer.errors import KilnError
 from ..trainer.values import Run
 from . import sockets
 from .inputs import inputs_of, int_input, settings_from
@@ -22,6 +26,12 @@ from .pictures import to_image
 from .sampling import sampling_from, sampling_inputs
 from .search import search_words
 from .tagging import check_tagger
+
+
+def _lines(name: str, text: str) -> tuple[str, ...]:
+    """A text of the page as its option holds it."""
+    found: tuple[str, ...] = getattr(settings_from(SweepOptions, {name: text}), name)
+    return found
 
 
 class EpochSweep(io.ComfyNode):
@@ -47,7 +57,7 @@ class EpochSweep(io.ComfyNode):
                 io.String.Input("negative", multiline=True, default="", tooltip="Negative prompt of all cells."),
                 io.String.Input("epochs", default="all", tooltip="all, last 5, or numbers like 2,4-8."),
                 io.String.Input("strengths", default="1.0", tooltip="LoRA strengths, such as 0.6, 0.8, 1.0."),
-                int_input("seed", default=0, min=0, max=2**63 - 1, tooltip="The same seed in every cell."),
+                int_input("seed", default=0, min=0, max=2**63 - 1, tooltip="The seed of every cell; seeds names more."),
                 *sampling_inputs(steps=20, cfg=6.0),
                 io.Int.Input("width", default=1024, min=64, max=8192, step=8, tooltip="Pixels."),
                 io.Int.Input("height", default=1024, min=64, max=8192, step=8, tooltip="Pixels."),
@@ -70,8 +80,26 @@ class EpochSweep(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, tagger: str | None = None) -> bool | str:
-        """Answer in the host's place, whose own check says only that the name is not in the list."""
+    def validate_inputs(
+        cls, tagger: str | None = None, prompts: str | None = None, epochs: str | None = None,
+        strengths: str | None = None, seeds: str | None = None, base_models: str | None = None,
+        block_presets: str | None = None,
+    ) -> bool | str:  # fmt: skip
+        """What can be read wrong is told before hours of training; None comes by wire and is not known yet."""
+        checks: tuple[tuple[str | None, Callable[[str], object]], ...] = (
+            (prompts, pick_prompts),
+            (epochs, check_epochs),
+            (strengths, pick_strengths),
+            (seeds, lambda text: pick_seeds(0, text)),
+            (base_models, lambda text: pick_bases(_lines("base_models", text), checkpoint_names())),
+            (block_presets, lambda text: pick_presets(_lines("block_presets", text))),
+        )
+        try:
+            for text, check in checks:
+                if text is not None:
+                    check(text)
+        except KilnError as error:
+            return str(error)
         return check_tagger(tagger)
 
     @classmethod

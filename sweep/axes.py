@@ -11,6 +11,8 @@ from ..trainer.values import Run
 from .values import WIRED, Column, Row
 
 _NAMED = re.compile(r"([^,=(){}\[\]<>]{1,60}?)\s+=\s+(\S.*)")
+_LAST = re.compile(r"last(?:\s+([1-9]\d*))?")
+_EPOCHS = "Write all, last 5, or numbers like 2,4-8."
 _MOST_SEEDS = 1000
 
 
@@ -25,15 +27,13 @@ def pick_epochs(run: Run, text: str) -> tuple[int, ...]:
         raise KilnError(f"Run {run.name!r} in {run.folder} has no saved epoch; let it train for at least one.")
     if text in ("", "all"):
         return tuple(saved)
-    if last := re.fullmatch(r"last(?:\s+([1-9]\d*))?", text):
+    if last := _LAST.fullmatch(text):
         return tuple(saved[-int(last[1] or 1) :])
     found: set[int] = set()
     for part in text.split(","):
         numbers = _span(part)
         if not numbers:
-            raise KilnError(
-                f"epochs is {text!r}; {part.strip()!r} is no epoch. Write all, last 5, or numbers like 2,4-8."
-            )
+            raise KilnError(f"epochs is {text!r}; {part.strip()!r} is no epoch. {_EPOCHS}")
         # A run may have saved every second one.
         fitting = [epoch for epoch in saved if epoch in numbers]
         if not fitting:
@@ -42,6 +42,14 @@ def pick_epochs(run: Run, text: str) -> tuple[int, ...]:
             )
         found |= set(fitting)
     return tuple(sorted(found))
+
+
+def check_epochs(text: str) -> None:
+    """Raises `KilnError` where `text` can be read for no run; what was saved is not known yet."""
+    whole = text.strip().lower()
+    wrong = [part.strip() for part in whole.split(",") if not _span(part)]
+    if wrong and whole not in ("", "all") and not _LAST.fullmatch(whole):
+        raise KilnError(f"epochs is {text!r}; {wrong[0]!r} is no epoch. {_EPOCHS}")
 
 
 def pick_strengths(text: str) -> tuple[float, ...]:

@@ -160,7 +160,8 @@ def _compared(
     learned = "trait recall" if one.sum is not None else "likeness less memorisation"
     measured = learned if one.flexibility is None else f"{learned} and flexibility"
     steady = " averaged with neighbouring epochs" if steadied != values else ""
-    said = [f"Highest {measured}{steady} of {len(values)} columns ({steadied[column]:.2f})."]
+    place = "Highest" if steadied[column] == max(steadied.values()) else f"Within {TIE:g} of the highest"
+    said = [f"{place} {measured}{steady} of {len(values)} columns ({steadied[column]:.2f})."]
     others = [c for c in equal if c != column]
     if others:
         said.append(f"As good within {TIE:g}: {', '.join(_named(c).lower() for c in others[:3])}; of equals the one "

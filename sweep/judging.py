@@ -10,11 +10,13 @@ import numpy as np
 from PIL import Image
 
 from ..dataset.images import open_image
+from ..dataset.keys import source_name
 from ..dataset.kinds import kind_of
 from ..dataset.score_cache import ScoreCache
 from ..dataset.tagger import BATCH, TagScores
-from ..dataset.tags import tag_key
+from ..dataset.tags import split_literal, tag_key
 from ..dataset.values import Dataset, Record
+from ..trainer.values import Run
 from .corruption import flaws
 from .likeness import Floats, Spread, is_copy, likeness, own_spread
 from .marks import Asked, Found, Marks, Subject, asked_of, by_trait, tag_marks
@@ -85,7 +87,10 @@ def judge(
 ) -> Verdict:
     """Every score that the judges can give. Pictures are opened a few at a time; `progress` may raise to stop."""
     cells = list(dict.fromkeys(grid.in_order()))
-    flawed = {cell: flaws(open_image(cell.file), cell.broken) for cell in cells}
+    flawed: dict[Cell, tuple[str, ...]] = {}
+    for number, cell in enumerate(cells):
+        progress(number, len(cells))
+        flawed[cell] = flaws(open_image(cell.file), cell.broken)
     marks = {column: Marks(corrupt=_spoiled(grid.pooled(column), flawed)) for column in grid.columns}
     notes = _unknown_traits(subject, judges)
     found: dict[Cell, Found] = {}
@@ -96,7 +101,7 @@ def judge(
         notes += _unasked(asked)
     nearest: dict[Cell, tuple[float, str]] = {}
     if dataset is not None and (judges.alike or judges.near):
-        likes, copies, nearest, said = _compared(cells, dataset, judges)
+        likes, copies, nearest, said = _compared(cells, dataset, judges, progress)
         notes += said
         marks = {
             column: replace(
@@ -110,9 +115,7 @@ def judge(
 
 
 def subject_of(
-    trigger: str,
-    traits: Sequence[str],
-    shares: Mapping[str, float],
+    run: Run,
     captions: Mapping[str, float],
     *,
     own_traits: Sequence[str] = (),
@@ -121,11 +124,23 @@ def subject_of(
     """What a sweep looks for: a user's own tags where given, else what pruning took often enough, and the dataset's
     frequent style and background. `captions` gives the share of the captions that each tag stands in.
     """
-    chosen = own_traits or [tag for tag in traits if shares.get(tag, 1.0) >= TRAIT_SHARE]
+    chosen = own_traits or [tag for tag in run.traits if run.trait_shares.get(tag, 1.0) >= TRAIT_SHARE]
+    # Of an outfit that few pictures show, all that its own word brings counts.
+    by_word = {
+        word: frozenset(tag_key(tag) for tag, share in shares.items() if share >= TRAIT_SHARE)
+        for word, shares in run.traits_of_words.items()
+    }
+    known = frozenset(map(tag_key, chosen)).union(*(() if own_traits else by_word.values()))
     habits = own_style or [
         tag for tag, share in captions.items() if share >= HABIT_SHARE and kind_of(tag) in ("style", "background")
     ]
-    return Subject(trigger=trigger, traits=frozenset(map(tag_key, chosen)), habits=frozenset(map(tag_key, habits)))
+    return Subject(
+        triggers=tuple(word for word in split_literal(run.trigger) if word not in by_word),
+        traits=known,
+        habits=frozenset(map(tag_key, habits)),
+        # Traits of a user's own belong to every word.
+        of_word={word: known if own_traits else traits for word, traits in by_word.items()},
+    )
 
 
 def _spoiled(cells: Sequence[Cell], flawed: Mapping[Cell, tuple[str, ...]]) -> float:
@@ -171,7 +186,7 @@ def _with_tags(
 
 
 def _compared(
-    cells: Sequence[Cell], dataset: Dataset, judges: Judges
+    cells: Sequence[Cell], dataset: Dataset, judges: Judges, progress: Progress
 ) -> tuple[dict[Cell, float], dict[Cell, float], dict[Cell, tuple[float, str]], list[str]]:
     """Likeness, copies (1 or 0) and the nearest training picture of each cell, and what could not be measured."""
     records = [record for record in dataset if not record.is_reg]
@@ -181,11 +196,12 @@ def _compared(
     for model in dict.fromkeys((judges.alike, judges.near)):
         if model is None:
             continue
-        own = _features(model, records)
-        spread: Spread | None = own_spread(own, [str(record.image) for record in records], model.similarity)
+        own = _features(model, records, progress)
+        spread: Spread | None = own_spread(own, [_source(record) for record in records], model.similarity)
         if spread is None:
             return {}, {}, {}, ["Likeness and memorisation need at least two training pictures."]
         for start in range(0, len(cells), BATCH):
+            progress(start, len(cells))
             some = cells[start : start + BATCH]
             alike = model.similarity(model.features([open_image(cell.file) for cell in some]), own)
             for cell, row in zip(some, alike, strict=True):
@@ -197,11 +213,16 @@ def _compared(
     return likes, copies, nearest, []
 
 
-def _features(model: Embeds, records: Sequence[Record]) -> Floats:
-    rows = [
-        model.features([open_image(record) for record in records[start : start + BATCH]])
-        for start in range(0, len(records), BATCH)
-    ]
+def _source(record: Record) -> str:
+    """What tells pictures of one drawing, its crops and style variants, from those of others."""
+    return f"{record.group}/{source_name(record)}"
+
+
+def _features(model: Embeds, records: Sequence[Record], progress: Progress) -> Floats:
+    rows = []
+    for start in range(0, len(records), BATCH):
+        progress(start, len(records))
+        rows.append(model.features([open_image(record) for record in records[start : start + BATCH]]))
     return np.concatenate(rows) if rows else np.zeros((0, 1), dtype=np.float32)
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..dataset.kinds import hides, kind_of
-from ..dataset.tags import tag_key
-from .prompts import names, prompted_tags
+from .prompts import names, prompted_tags, without_names
 from .values import Column, Row
 
 Found = frozenset[str]
@@ -16,11 +15,29 @@ Found = frozenset[str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """What was learned: the trigger, the traits that it must bring, and the dataset's own style and background."""
+    """What was learned: the triggers that all pictures have, the traits that these must bring, the dataset's own style
+    and background, and which of the traits belong to a trigger that only some pictures have ("": to having none).
+    """
 
-    trigger: str
+    triggers: tuple[str, ...]
     traits: frozenset[str]
     habits: frozenset[str]
+    of_word: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+    def traits_for(self, prompt: str) -> frozenset[str]:
+        """What the triggers of a prompt stand for."""
+        if not all(names(prompt, word) for word in self.triggers):
+            return frozenset()
+        if not self.of_word:
+            return self.traits
+        said = [traits for word, traits in self.of_word.items() if word and names(prompt, word)]
+        if said:
+            return frozenset().union(*said) & self.traits
+        if not self.triggers:
+            return frozenset()
+        # What an outfit's own word brings is not to be expected without it.
+        plain = self.of_word.get("")
+        return self.traits & (frozenset.intersection(*self.of_word.values()) if plain is None else plain)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,16 +77,13 @@ class Marks:
 
 def asked_of(row: Row, subject: Subject, known: frozenset[str]) -> Asked:
     """What a row's prompt lets one expect, in tags that the tagger knows."""
-    tags = prompted_tags(row.prompt, known)
+    # Triggers may be tags that the tagger knows, or be made of some; they are no wishes of their own.
+    tags = prompted_tags(without_names(row.prompt, (*subject.triggers, *subject.of_word)), known)
     kinds = {kind_of(tag) for tag in tags}
-    traits = (
-        frozenset(t for t in subject.traits & known if t not in tags and kind_of(t) not in kinds and not hides(tags, t))
-        if names(row.prompt, subject.trigger)
-        else frozenset()
-    )
+    wanted = subject.traits_for(row.prompt) & known
+    traits = frozenset(t for t in wanted if t not in tags and kind_of(t) not in kinds and not hides(tags, t))
     foreign = frozenset(tag for tag in subject.habits & known if tag not in tags and kind_of(tag) in kinds)
-    # The trigger may be a tag that the tagger knows; it is no wish of its own.
-    return Asked(traits=traits, tags=tags - subject.traits - {tag_key(subject.trigger)}, foreign=foreign)
+    return Asked(traits=traits, tags=tags - subject.traits, foreign=foreign)
 
 
 def trait_recall(asked: Sequence[Asked], found: Sequence[Found]) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from ..dataset.tags import parse_tags, tag_key, word_pattern
 
@@ -30,9 +30,21 @@ def prompted_tags(prompt: str, known: frozenset[str]) -> frozenset[str]:
 
 def names(prompt: str, word: str) -> bool:
     """Whether a prompt has the word, or words, as they stand; an empty one is in every prompt."""
-    # Brackets of a trigger are written so that they are no weights.
-    plain = re.sub(r"\\([()\[\]])", r"\1", prompt)
-    return not word or re.search(word_pattern(word), plain, re.IGNORECASE) is not None
+    return not word or re.search(word_pattern(word), _unescaped(prompt), re.IGNORECASE) is not None
+
+
+def without_names(prompt: str, words: Iterable[str]) -> str:
+    """The prompt without words that it `names`; as it stands where it names none."""
+    # A trigger may begin as another one does.
+    for word in sorted(words, key=len, reverse=True):
+        if word and names(prompt, word):
+            prompt = re.sub(word_pattern(word), " ", _unescaped(prompt), flags=re.IGNORECASE)
+    return prompt
+
+
+def _unescaped(prompt: str) -> str:
+    """Brackets of a trigger are written so that they are no weights."""
+    return re.sub(r"\\([()\[\]])", r"\1", prompt)
 
 
 def _in_prose(text: str, known: frozenset[str]) -> Iterator[str]:

@@ -141,9 +141,7 @@ def _subject(run: Run, options: SweepOptions, dataset: Dataset | None) -> Subjec
         trained = [record for record in dataset if not record.is_reg]
         tags = {tag for record in trained for tag in record.tags}
         captions = {tag: sum(tag in record.tags for record in trained) / len(trained) for tag in tags}
-    return subject_of(
-        run.trigger, run.traits, run.trait_shares, captions, own_traits=options.traits, own_style=options.style_tags
-    )
+    return subject_of(run, captions, own_traits=options.traits, own_style=options.style_tags)
 
 
 def _sheet(grid: Grid, base: str, most: int, fonts: Sequence[Path]) -> Image.Image:

@@ -44,6 +44,8 @@ class CellStore:
             size = read_size(file)
             with Image.open(file) as picture:
                 about = json.loads(picture.info[_CHUNK])
+                if _digest(picture.convert("RGB")) != about["digest"]:
+                    raise ValueError("its pixels are not those that were painted")
             broken, unmatched = float(about["broken"]), tuple(about["unmatched"])
             return Cell(file=file, size=size, digest=about["digest"], broken=broken, unmatched=unmatched)
         except (BadImage, OSError, KeyError, ValueError, TypeError) as error:
@@ -53,7 +55,7 @@ class CellStore:
     def write(self, key: str, painting: Painting, made_from: Mapping[str, Any]) -> Cell:
         """Keep a painting with what it was made from. Raises `KilnError` when the disk refuses."""
         picture = painting.picture.convert("RGB")
-        digest = hashlib.sha256(repr(picture.size).encode() + picture.tobytes()).hexdigest()
+        digest = _digest(picture)
         known = {"broken": painting.broken, "unmatched": list(painting.unmatched)}
         about = {"digest": digest, **known, "made from": dict(made_from)}
         notes = PngImagePlugin.PngInfo()
@@ -67,6 +69,11 @@ class CellStore:
 
     def _file(self, key: str) -> Path:
         return self._folder / key[:2] / f"{key}.png"
+
+
+def _digest(picture: Image.Image) -> str:
+    """The size and the pixels of an RGB picture as a sha256 in hex."""
+    return hashlib.sha256(repr(picture.size).encode() + picture.tobytes()).hexdigest()
 
 
 def file_mark(file: Path) -> str:

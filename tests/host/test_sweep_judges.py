@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import math
+import struct
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+
+if TYPE_CHECKING:
+    from demo.hosting import Host
 
 
 @pytest.fixture
@@ -124,3 +130,67 @@ def test_clip_visions_features_are_of_the_whole_picture(inside: Path) -> None:
     same = alike.similarity(rows, rows)
     assert same[0, 2] == pytest.approx(1, abs=1e-5)
     assert same[0, 1] < same[0, 2] - 1e-5
+
+
+def write_vision(file: Path) -> None:
+    """A CLIP_VISION of ViT-L's size as core loads it: random where a picture comes in and goes out, nothing between,
+    so that features are a random view of the patches. The file has holes where the zeros are."""
+    draw = torch.Generator().manual_seed(3)
+    width, inner, patches, out = 1024, 4096, 257, 768
+    shapes: dict[str, tuple[int, ...]] = {
+        "embeddings.class_embedding": (width,),
+        "embeddings.patch_embedding.weight": (width, 3, 14, 14),
+        "embeddings.position_embedding.weight": (patches, width),
+        "pre_layrnorm.weight": (width,), "pre_layrnorm.bias": (width,),
+        "post_layernorm.weight": (width,), "post_layernorm.bias": (width,),
+    }  # fmt: skip
+    for number in range(24):
+        layer = f"encoder.layers.{number}"
+        for name in ("layer_norm1", "layer_norm2"):
+            shapes |= {f"{layer}.{name}.weight": (width,), f"{layer}.{name}.bias": (width,)}
+        for name in ("q_proj", "k_proj", "v_proj", "out_proj"):
+            shapes |= {f"{layer}.self_attn.{name}.weight": (width, width), f"{layer}.self_attn.{name}.bias": (width,)}
+        shapes |= {f"{layer}.mlp.fc1.weight": (inner, width), f"{layer}.mlp.fc1.bias": (inner,)}
+        shapes |= {f"{layer}.mlp.fc2.weight": (width, inner), f"{layer}.mlp.fc2.bias": (width,)}
+    shapes = {
+        **{f"vision_model.{name}": shape for name, shape in shapes.items()},
+        "visual_projection.weight": (out, width),
+    }
+    header, at, filled = {}, 0, {}
+    for name, shape in shapes.items():
+        size = 2 * math.prod(shape)
+        header[name] = {"dtype": "F16", "shape": shape, "data_offsets": [at, at + size]}
+        if "norm" in name and name.endswith("weight"):
+            filled[at] = torch.ones(shape)
+        elif "patch_embedding" in name or "visual_projection" in name:
+            filled[at] = torch.randn(shape, generator=draw) * 0.05
+        elif name.endswith("layers.0.self_attn.v_proj.weight") or name.endswith("layers.0.self_attn.out_proj.weight"):
+            # What the last layer reads out is the first place's, which sees the others by attention alone.
+            filled[at] = torch.eye(width)
+        at += size
+    text = json.dumps(header).encode()
+    with file.open("wb") as opened:
+        opened.write(struct.pack("<Q", len(text)) + text)
+        begin = opened.tell()
+        for place, values in filled.items():
+            opened.seek(begin + place)
+            opened.write(values.half().numpy().tobytes())
+        opened.truncate(begin + at)
+
+
+def test_a_sweep_is_scored_by_cores_own_clip_vision(host: Host, workflow: dict[str, Any], pictures: Path) -> None:
+    folder = host.base / "models" / "clip_vision"
+    folder.mkdir(exist_ok=True)
+    write_vision(folder / "kiln-vitl.safetensors")
+    workflow["vision"] = {"class_type": "CLIPVisionLoader", "inputs": {"clip_name": "kiln-vitl.safetensors"}}
+    workflow["sweep"]["inputs"] |= {
+        "prompts": "mirelva, 1girl", "epochs": "last", "clip_vision": ["vision", 0], "dataset": ["load", 0],
+    }  # fmt: skip
+    del workflow["save"]
+    report = host.run(workflow, timeout=300)["outputs"]["report"]["text"][0]
+    [file] = (host.base / "output" / "kiln" / pictures.name).glob("sweep-*.json")
+    scores = json.loads(file.read_text(encoding="utf-8"))
+    assert len(scores["columns"]) == 2
+    for row in scores["columns"]:
+        assert math.isfinite(row["likeness"]), report
+        assert 0 <= row["memorised"] <= 1

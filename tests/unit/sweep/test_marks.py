@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from lora_kiln.dataset.kinds import hides, kind_of
@@ -9,6 +11,7 @@ from lora_kiln.sweep.judging import subject_of
 from lora_kiln.sweep.marks import Asked, Subject, asked_of, bleed, by_trait, flexibility, trait_recall
 from lora_kiln.sweep.prompts import names, prompted_tags
 from lora_kiln.sweep.values import Row
+from lora_kiln.trainer.values import Run
 
 KNOWN = frozenset(
     (
@@ -18,7 +21,7 @@ KNOWN = frozenset(
     )
 )  # fmt: skip
 SUBJECT = Subject(
-    trigger="kie",
+    triggers=("kie",),
     traits=frozenset(("green hair", "twintails", "yellow eyes", "striped kimono", "never heard of")),
     habits=frozenset(("white background", "flat color")),
 )
@@ -149,8 +152,61 @@ def test_scores_stay_between_nought_and_one_and_are_none_without_anything_to_mea
 def test_a_subject_takes_frequent_traits_and_the_datasets_own_style() -> None:
     shares = {"green hair": 0.9, "blue hair": 0.05}
     captions = {"white background": 0.8, "forest": 0.1, "smile": 0.9, "sketch": 0.5}
-    one = subject_of("kie", ("green hair", "blue hair", "old run"), shares, captions)
+    run = Run(
+        folder=Path("kie"), name="kie", checkpoints=(), trigger="kie", traits=("green hair", "blue hair", "old run"),
+        trait_shares=shares,
+    )  # fmt: skip
+    one = subject_of(run, captions)
+    assert one.triggers == ("kie",)
     assert one.traits == {"green hair", "old run"}
     assert one.habits == {"white background", "sketch"}
-    own = subject_of("kie", ("green hair",), shares, captions, own_traits=("Red_Eyes",), own_style=("forest",))
+    own = subject_of(run, captions, own_traits=("Red_Eyes",), own_style=("forest",))
     assert (own.traits, own.habits) == ({"red eyes"}, {"forest"})
+
+
+def learned(trigger: str, shares: dict[str, float], of_words: dict[str, dict[str, float]]) -> Run:
+    return Run(
+        folder=Path("x"), name="x", checkpoints=(), trigger=trigger, traits=tuple(shares), trait_shares=shares,
+        traits_of_words=of_words,
+    )  # fmt: skip
+
+
+def wanted(subject: Subject, prompt: str) -> set[str]:
+    return set(asked_of(Row(label="", prompt=prompt, seed=0), subject, KNOWN).traits)
+
+
+def test_an_outfits_garments_are_expected_where_its_own_word_stands() -> None:
+    shares = {"green hair": 1.0, "red dress": 0.1, "black skirt": 0.4, "scarf": 0.5}
+    outfits = {
+        "kie-dress": {"green hair": 1.0, "red dress": 0.9},
+        "kie-school": {"green hair": 1.0, "black skirt": 0.8, "scarf": 1.0},
+    }
+    subject = subject_of(learned("kie", shares, outfits), {})
+    assert subject.triggers == ("kie",)
+    assert wanted(subject, "kie, kie-dress, forest") == {"green hair", "red dress"}
+    assert wanted(subject, "kie, kie-school, forest") == {"green hair", "black skirt", "scarf"}
+    assert wanted(subject, "kie, forest") == {"green hair"}
+    assert wanted(subject, "1girl, forest") == set()
+    row = Row(label="", prompt="kie, kie-red dress, forest", seed=0)
+    outfit = Subject(triggers=("kie",), traits=frozenset(), habits=frozenset(), of_word={"kie-red dress": frozenset()})
+    assert asked_of(row, outfit, KNOWN).tags == {"forest"}
+    # Pictures without an outfit's word say what she wears otherwise.
+    subject = subject_of(learned("kie", shares, {**outfits, "": {"green hair": 1.0, "scarf": 0.7}}), {})
+    assert wanted(subject, "kie, forest") == {"green hair", "scarf"}
+
+
+def test_of_several_characters_each_brings_her_own_traits() -> None:
+    of_words = {"kie": {"green hair": 1.0}, "ame": {"blue hair": 1.0, "scarf": 0.6}}
+    subject = subject_of(learned("kie", {"green hair": 0.5, "blue hair": 0.5, "scarf": 0.3}, of_words), {})
+    assert subject.triggers == ()
+    assert wanted(subject, "kie, forest") == {"green hair"}
+    assert wanted(subject, "ame, forest") == {"blue hair", "scarf"}
+    assert wanted(subject, "kie, ame") == {"green hair", "blue hair", "scarf"}
+    assert wanted(subject, "1girl, forest") == set()
+
+
+def test_a_triggers_own_words_are_no_wishes() -> None:
+    subject = Subject(triggers=("red dress kie", "smile"), traits=frozenset(("green hair",)), habits=frozenset())
+    found = asked_of(Row(label="", prompt="(Red dress kie:1.1), smile, forest", seed=0), subject, KNOWN)
+    assert found.tags == {"forest"}
+    assert found.traits == {"green hair"}

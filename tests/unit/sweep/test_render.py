@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from lora_kiln.sweep.axes import columns, rows
 from lora_kiln.sweep.blocks import Part, pick_presets
@@ -133,12 +133,21 @@ def test_another_model_file_seed_or_strength_is_another_cell(run: Run, tmp_path:
     assert shades(retrained) == [[(0, 1, 5), (90, 1, 5)]]
 
 
-def test_a_damaged_cell_is_painted_again(run: Run, tmp_path: Path) -> None:
+@pytest.mark.parametrize("harm", ["cut in its head", "cut in its pixels", "other pixels"])
+def test_a_damaged_cell_is_painted_again(run: Run, tmp_path: Path, harm: str) -> None:
     painter, store = CountingPainter(), CellStore(tmp_path)
     asked = plan(run, "1", "1", ("a",))
     first = render(run, asked, lambda _: painter, store, lambda *_: None)
     broken = first.column(WIRED, first.columns[1])[0].file
-    broken.write_bytes(broken.read_bytes()[:40])
+    content = broken.read_bytes()
+    if harm == "other pixels":
+        with Image.open(broken) as picture:
+            notes = PngImagePlugin.PngInfo()
+            notes.add_text("kiln", picture.info["kiln"])
+            Image.new("RGB", picture.size, "lime").save(broken, "PNG", pnginfo=notes)
+    else:
+        # The text stands before the pixels.
+        broken.write_bytes(content[:40] if "head" in harm else content[: content.index(b"IDAT") + 8])
     render(run, asked, lambda _: painter, store, lambda *_: None)
     assert painter.columns == [(None, 0.0), (1.0, 1.0), (1.0, 1.0)]
 

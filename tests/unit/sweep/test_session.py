@@ -15,11 +15,12 @@ import torch
 from PIL import Image
 
 from lora_kiln.dataset.score_cache import ScoreCache
-from lora_kiln.dataset.tagger import TagScores
+from lora_kiln.dataset.tagger import BATCH, TagScores
 from lora_kiln.dataset.values import Dataset, Record
 from lora_kiln.sweep.blocks import Part
-from lora_kiln.sweep.judging import Judges
+from lora_kiln.sweep.judging import Judges, judge
 from lora_kiln.sweep.likeness import cosine
+from lora_kiln.sweep.marks import Subject
 from lora_kiln.sweep.options import SweepOptions
 from lora_kiln.sweep.session import Axes, Outcome, plan_of, sweep
 from lora_kiln.sweep.values import Painting, Places
@@ -229,6 +230,30 @@ def test_likeness_and_copies_are_read_against_the_training_pictures(run: Run, tm
     assert names <= {"0.png", "1.png", "2.png"}
     alone = swept(run, tmp_path, Bases(), both, Dataset(records=tuple(records[:1])))
     assert "at least two training pictures" in alone.report
+
+
+@pytest.mark.parametrize("after", [0, 2])
+def test_the_search_for_likeness_can_be_stopped(run: Run, tmp_path: Path, after: int) -> None:
+    """Before the training pictures, of which there are two batches, and before the cells, which were all looked at."""
+    records = []
+    for number in range(BATCH + 1):
+        file = tmp_path / f"{number}.png"
+        Image.new("RGB", (64, 64), (200, 10 * number, 30)).save(file)
+        records.append(Record(image=file, size=(64, 64)))
+    dataset = Dataset(records=tuple(records))
+    found, seen = swept(run, tmp_path, Bases(), Judges()), []
+    cells = len(set(found.grid.in_order()))
+
+    def stop(done: int, total: int) -> None:
+        seen.append((done, total))
+        if len(seen) > cells + after:
+            raise InterruptedError
+
+    subject = Subject(triggers=("kie",), traits=frozenset(), habits=frozenset())
+    with pytest.raises(InterruptedError):
+        judge(found.grid, subject, Judges(alike=ColorEmbeds()), dataset, stop)
+    assert seen[:cells] == [(number, cells) for number in range(cells)]
+    assert seen[cells:] == [(0, len(dataset)), (BATCH, len(dataset)), (0, cells)][: after + 1]
 
 
 class Tags(HTMLParser):
