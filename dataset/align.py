@@ -107,7 +107,7 @@ def align_tags(dataset: Dataset, options: AlignOptions) -> tuple[Dataset, str]:
     Without a line in `outfits` nothing changes, and the report proposes lists.
     """
     outfits = _outfits(dataset, options)
-    keep = compile_globs((*options.keep, dataset.trigger))
+    keep = compile_globs((*options.keep, *dataset.triggers))
     records = [_align(record, outfits.get(record.group, ()), keep, options) for record in dataset]
     result = dataset.replace_records(records)
     return result, _report(dataset, result, outfits, options)

@@ -38,8 +38,8 @@ class Variant:
     denoise: float
     file: Path
     scores: Scores
-    why: str
-    fault: str
+    why: str = ""
+    fault: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +83,8 @@ def augment(dataset: Dataset, plan: Plan, studio: Studio, progress: Progress) ->
     count = _Count()
     variants = list(_variants(dataset, plan, studio, progress, count))
     plain = [_record(dataset.records[variant.number], variant, plan, studio) for variant in variants]
-    variants, lost = _by_hand(dataset, variants, plain, plan)
+    names = _names(dataset, variants, plain)
+    variants, lost = _by_hand(variants, names, plan)
     records = _captioned(dataset, variants, plain, plan, studio)
     kept = [source for source in dataset if plan.styles.keep_originals or source.is_reg]
     rejected: list[Record] = []
@@ -100,7 +101,7 @@ def augment(dataset: Dataset, plan: Plan, studio: Studio, progress: Progress) ->
     return Augmented(
         dataset=dataset.replace_records(kept),
         rejected=dataset.replace_records(rejected),
-        report=_report(dataset, variants, count, studio, lost),
+        report=_report(dataset, variants, names, count, studio, lost),
         table=_table(record_keys(dataset), variants),
         shown=tuple(shown),
         judged=tuple(judged),
@@ -109,7 +110,9 @@ def augment(dataset: Dataset, plan: Plan, studio: Studio, progress: Progress) ->
 
 def _variants(dataset: Dataset, plan: Plan, studio: Studio, progress: Progress, count: _Count) -> Iterator[Variant]:
     """Every variant of every picture, painted or found, and chosen from."""
-    total = sum(not record.is_reg for record in dataset) * len(plan.styles.styles) * plan.styles.variants
+    # The same line again would paint the same pictures.
+    lines = tuple(dict.fromkeys(plan.styles.styles))
+    total = sum(not record.is_reg for record in dataset) * len(lines) * plan.styles.variants
     studio.cache.mkdir(parents=True, exist_ok=True)
     done = 0
     # Leaving the block waits for what is being written, so a cancel keeps every painted picture.
@@ -117,10 +120,10 @@ def _variants(dataset: Dataset, plan: Plan, studio: Studio, progress: Progress, 
         for number, (record, key) in enumerate(zip(dataset, record_keys(dataset), strict=True)):
             if record.is_reg:
                 continue
-            easel = Easel(number, record, dataset.trigger, plan, studio, desk)
+            easel = Easel(number, record, dataset.triggers, plan, studio, desk)
             if easel.regions.why:
                 count.unknown.append(f"{key}: {easel.regions.why}")
-            for line in plan.styles.styles:
+            for line in lines:
                 made: list[tuple[Style, int, float, Path, Future[Scores]]] = []
                 for place in range(plan.styles.variants):
                     progress(done, total)
@@ -129,28 +132,16 @@ def _variants(dataset: Dataset, plan: Plan, studio: Studio, progress: Progress, 
                     made.append((style, seed, *easel.variant(style, seed, plan.styles.tries(place))))
                     count.fresh += easel.painted > before
                     done += 1
-                yield from _chosen(number, made, plan)
+                for style, seed, denoise, file, scores in made:
+                    yield Variant(
+                        number=number, style=style, seed=seed, denoise=denoise, file=file, scores=scores.result()
+                    )
             count.runs += easel.painted
     progress(total, total)
 
 
-def _chosen(
-    number: int, made: Sequence[tuple[Style, int, float, Path, Future[Scores]]], plan: Plan
-) -> Iterator[Variant]:
-    """The variants of one picture and style with their verdicts."""
-    scores = [future.result() for *_, future in made]
-    for (style, seed, denoise, file, _), measured, why in zip(made, scores, verdicts(scores, plan.choice), strict=True):
-        yield Variant(
-            number=number, style=style, seed=seed, denoise=denoise, file=file, scores=measured, why=why, fault=why
-        )
-
-
-def _by_hand(
-    dataset: Dataset, variants: Sequence[Variant], records: Sequence[Record], plan: Plan
-) -> tuple[list[Variant], list[str]]:
-    """The variants as a person decided, whatever their scores, and the names by hand that none of them has."""
-    hand = plan.hand.selection
-    # Names as the contact sheet and the page have them: each source before its variants.
+def _names(dataset: Dataset, variants: Sequence[Variant], records: Sequence[Record]) -> list[str]:
+    """What each variant is called, as the contact sheet and the page have it: each source before its variants."""
     listed: list[Record] = []
     places: list[int] = []
     for number, own in itertools.groupby(range(len(variants)), key=lambda i: variants[i].number):
@@ -159,9 +150,25 @@ def _by_hand(
             places.append(len(listed))
             listed.append(records[i])
     keys = record_keys(Dataset(records=tuple(listed)))
-    names = [keys[place] for place in places]
+    return [keys[place] for place in places]
+
+
+def _by_hand(variants: Sequence[Variant], names: Sequence[str], plan: Plan) -> tuple[list[Variant], list[str]]:
+    """The variants with their verdicts: by scores among those of one picture and style, and as a person decided, which
+    counts for more; and the names by hand that none of them has.
+    """
+    hand = plan.hand.selection
+    done: list[Variant] = []
     chosen = {**dict.fromkeys(hand.keep, ""), **dict.fromkeys(hand.reject, "you rejected it by hand")}
-    done = [dataclasses.replace(v, why=chosen.get(name, v.why)) for v, name in zip(variants, names, strict=True)]
+    for start in range(0, len(variants), plan.styles.variants):
+        end = start + plan.styles.variants
+        some, called = variants[start:end], names[start:end]
+        out = [place for place, name in enumerate(called) if chosen.get(name)]
+        faults = verdicts([variant.scores for variant in some], plan.choice, out)
+        done += [
+            dataclasses.replace(variant, why=chosen.get(name, why), fault=why)
+            for variant, name, why in zip(some, called, faults, strict=True)
+        ]
     return done, [name for name in chosen if name not in names]
 
 
@@ -180,7 +187,7 @@ def _captioned(
     for record, variant, tags in zip(plain, variants, found, strict=True):
         captions = plan.captions if tags else dataclasses.replace(plan.captions, tags=SOURCE)
         words = variant_words(
-            dataset.records[variant.number], variant.style, captions, trigger=dataset.trigger, found=tags,
+            dataset.records[variant.number], variant.style, captions, triggers=dataset.triggers, found=tags,
             absorbed=absorbed,
         )  # fmt: skip
         done.append(dataclasses.replace(record, tags=words.tags, prose=words.prose, pruned=words.pruned))
@@ -210,7 +217,10 @@ def _verdict(variant: Variant) -> str:
     return f"kept by hand, although {variant.fault}" if variant.fault else "kept"
 
 
-def _report(dataset: Dataset, variants: Sequence[Variant], count: _Count, studio: Studio, lost: Sequence[str]) -> str:
+def _report(
+    dataset: Dataset, variants: Sequence[Variant], names: Sequence[str], count: _Count, studio: Studio,
+    lost: Sequence[str],
+) -> str:  # fmt: skip
     pictures = sum(not record.is_reg for record in dataset)
     found = len(variants) - count.fresh
     lines = [
@@ -223,8 +233,8 @@ def _report(dataset: Dataset, variants: Sequence[Variant], count: _Count, studio
         lines.append(f"{counted(len(dataset) - pictures, 'regularisation picture')} left as they are.")
     keys = record_keys(dataset)
     told = [
-        f"{keys[v.number]} | {v.style.prompt} | seed {v.seed}, denoise {v.denoise:g}: {_verdict(v)}; {v.scores.words()}"
-        for v in variants
+        f"{name}: {_verdict(v)}; denoise {v.denoise:g}, {v.scores.words()}"
+        for name, v in zip(names, variants, strict=True)
     ]
     rejected = [line for line, variant in zip(told, variants, strict=True) if variant.why]
     kept = [line for line, variant in zip(told, variants, strict=True) if not variant.why]

@@ -118,7 +118,7 @@ def auto_tag(
             scores, new = _scores([records[i] for i in places], tagger, cache, readers)
             asked += new
             for i, found in zip(places, scores, strict=True):
-                records[i] = _captioned(records[i], pick_tags(found, options), "", options, dataset.trigger)
+                records[i] = _captioned(records[i], pick_tags(found, options), "", options, dataset.triggers)
             if progress:
                 progress(min(start + BATCH, len(chosen)), len(chosen))
     result = dataset.replace_records(records)
@@ -162,7 +162,7 @@ def caption_with(dataset: Dataset, texts: Sequence[str], options: TagOptions) ->
         prose = looks_like_prose(texts[i])
         tags = () if prose else tuple(tag for tag in parse_tags(texts[i]) if _wanted(tag, exclude, keep))
         text = " ".join(texts[i].split()) if prose else ""
-        records[i] = _captioned(records[i], tags, text, options, dataset.trigger)
+        records[i] = _captioned(records[i], tags, text, options, dataset.triggers)
     result = dataset.replace_records(records)
     return result, _report(dataset, result, len(chosen), options, "; captions from the wire")
 
@@ -235,14 +235,16 @@ def _wanted(tag: str, exclude: Patterns, keep: Patterns) -> bool:
     return not matches_any(tag, exclude) or matches_any(tag, keep)
 
 
-def _captioned(record: Record, found: tuple[str, ...], prose: str, options: TagOptions, trigger: str) -> Record:
+def _captioned(
+    record: Record, found: tuple[str, ...], prose: str, options: TagOptions, triggers: Sequence[str]
+) -> Record:
     """The record with new tags or new prose, as the mode says. Tags of the view alone are no caption."""
     view: tuple[str, ...] = ()
     if options.mode == "append" and (record.prose or prose):
         text = ", ".join(part for part in (record.caption, prose or join_tags(found)) if part)
         return dataclasses.replace(record, tags=(), prose=text)
     if options.mode == "replace":
-        kept = compile_globs((*options.keep, trigger))
+        kept = compile_globs((*options.keep, *triggers))
         view = _view_tags(record)
         old = tuple(tag for tag in record.tags if matches_any(tag, kept) and tag not in view)
     elif not _is_written(record):

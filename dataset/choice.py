@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -122,10 +122,14 @@ def fault(scores: Scores, options: ChoiceOptions) -> str:
     return "; ".join(reasons)
 
 
-def verdicts(scores: Sequence[Scores], options: ChoiceOptions) -> list[str]:
-    """Why each of the variants of one picture and style is rejected; empty for those that are kept."""
+def verdicts(scores: Sequence[Scores], options: ChoiceOptions, out: Collection[int] = ()) -> list[str]:
+    """Why each of the variants of one picture and style is rejected; empty for those that are kept.
+
+    Those whose places are in `out` are rejected by hand: the next best of the others take their place.
+    """
     found = [fault(one, options) for one in scores]
-    passing = sorted((i for i, why in enumerate(found) if not why), key=lambda i: (-scores[i].total, i))
+    passing = [i for i, why in enumerate(found) if not why and i not in out]
+    passing.sort(key=lambda i: (-scores[i].total, i))
     for place, i in enumerate(passing[options.keep_best :] if options.keep_best else (), options.keep_best + 1):
         found[i] = f"its score of {scores[i].total:.2f} is number {place}, and the best {options.keep_best} are kept"
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
@@ -17,6 +18,8 @@ from .style_captions import Style, painter_prompt
 from .styles import Paint, Plan, Studio
 from .values import Record, identity, is_content_name
 
+log = logging.getLogger(__name__)
+
 Finish = Callable[[Image.Image], Image.Image]
 _WAITING = 4
 """Pictures that may wait to be written and measured while the next ones are painted."""
@@ -28,8 +31,10 @@ class Easel:
     Pictures are written and measured on `desk`, beside the painting. Raises BadImage, and what `find_regions` raises.
     """
 
-    def __init__(self, number: int, record: Record, trigger: str, plan: Plan, studio: Studio, desk: Executor) -> None:
-        self._number, self._record, self._trigger = number, record, trigger
+    def __init__(
+        self, number: int, record: Record, triggers: Sequence[str], plan: Plan, studio: Studio, desk: Executor
+    ) -> None:
+        self._number, self._record, self._triggers = number, record, triggers
         self._plan, self._studio, self._desk = plan, studio, desk
         self._size = studio.bucket(record.view_size)
         self._source = fitted(open_image(record), self._size)
@@ -59,14 +64,14 @@ class Easel:
         return (tries[-1], *self._one(style, seed, tries[-1]))
 
     def _one(self, style: Style, seed: int, denoise: float) -> tuple[Path, Future[Scores]]:
-        prompt = painter_prompt(self._record, style, self._trigger, self._plan.captions)
+        prompt = painter_prompt(self._record, style, self._triggers, self._plan.captions)
         free, held = self._file(prompt, seed, denoise), self.held
         if not held:
             return free, self._painted(free, self._source, prompt, seed, denoise)
         again = self._plan.hold.hold_denoise
         masks = [hashlib.sha256(self.regions.masks[name].tobytes()).hexdigest() for name in held]
         file = self._file(prompt, seed, denoise, list(held.items()), masks, again)
-        if file.is_file():
+        if is_whole(file):
             return file, self._measured(file)
         # The first painting stays in the cache: other strengths begin from it.
         self._painted(free, self._source, prompt, seed, denoise).result()
@@ -93,7 +98,7 @@ class Easel:
         self, file: Path, start: Image.Image, prompt: str, seed: int, denoise: float, finish: Finish | None = None
     ) -> Future[Scores]:
         """Scores of a file's picture, which is painted from `start`, and finished, when it is not there."""
-        if file.is_file():
+        if is_whole(file):
             return self._measured(file)
         self._scene = self._scene or self._studio.painter.scene(self._source, self._number)
         picture = self._scene(start, prompt, seed, denoise)
@@ -121,6 +126,19 @@ class Easel:
         future = self._desk.submit(work)
         self._waiting.append(future)
         return future
+
+
+def is_whole(file: Path) -> bool:
+    """Whether a picture is there and all of it can be read; a damaged one is painted anew."""
+    try:
+        with Image.open(file) as picture:
+            picture.load()
+    except FileNotFoundError:
+        return False
+    except (OSError, SyntaxError, ValueError) as error:
+        log.warning("the kept picture %s cannot be read (%s); it is painted again", file, error)
+        return False
+    return True
 
 
 def write_picture(image: Image.Image, file: Path) -> None:

@@ -15,7 +15,7 @@ from .content import content_mark
 from .errors import BadImage, DatasetError, EmptyFolder
 from .folder import MASK_SUFFIXES, Found, walk_folder
 from .images import IMAGE_EXTENSIONS, open_image, parse_color, read_size
-from .metadata import Entry, Metadata, Saved, read_metadata, saved_trigger
+from .metadata import Entry, Metadata, Saved, read_metadata, saved_triggers
 from .places import Place, name_problems, place_of
 from .settings import check_settings, setting
 from .sidecars import KINDS, NoCaption, Reader, Words
@@ -145,7 +145,8 @@ def load_dataset(
         raise EmptyFolder(_nothing(folder, found, problems))
     order = {image: at for at, (image, entry) in enumerate(metadata.entries.items()) if entry.saved}
     records.sort(key=lambda record: order.get(record.image, len(order)))
-    return Dataset(records=tuple(records), trigger=saved_trigger(folder)), tuple(problems)
+    trigger, words = saved_triggers(folder)
+    return Dataset(records=tuple(records), trigger=trigger, words=words), tuple(problems)
 
 
 def folder_fingerprint(folder: Path, options: LoadOptions | None = None, *, inner: bool = True) -> str:

@@ -10,6 +10,7 @@ from .errors import DatasetError
 from .keys import record_keys
 from .report import counted, listed_lines
 from .settings import check_settings, setting
+from .tags import distinct_tags, split_literal
 from .values import Dataset, Record, identity
 
 KEEP, FIRST, ADD = "keep all", "keep the first", "add repeats"
@@ -67,7 +68,10 @@ def merge_datasets(datasets: Sequence[Dataset], options: MergeOptions | None = N
     if not records:
         raise DatasetError("All datasets are empty; wire in one with pictures")
     triggers = dict.fromkeys(dataset.trigger for dataset in datasets if dataset.trigger)
-    merged = Dataset(records=tuple(records), trigger=options.trigger.strip() or next(iter(triggers), ""))
+    trigger = options.trigger.strip() or next(iter(triggers), "")
+    known = distinct_tags(word for dataset in datasets for word in dataset.triggers)
+    words = tuple(word for word in known if word not in split_literal(trigger))
+    merged = Dataset(records=tuple(records), trigger=trigger, words=words)
     return merged, _report(datasets, merged, list(triggers), again, filled, options)
 
 

@@ -277,11 +277,13 @@ def saved_order(file: Path) -> dict[Path, int]:
     return {file.parent / name: at for at, name in enumerate(named)}
 
 
-def saved_trigger(folder: Path) -> str:
-    """The trigger that was saved with the dataset in a folder, if one was."""
+def saved_triggers(folder: Path) -> tuple[str, tuple[str, ...]]:
+    """The trigger that was saved with the dataset in a folder, and those of some records; empty where none was."""
     try:
         about: Any = parse_json((folder / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return ""
-    trigger = about.get("trigger") if isinstance(about, dict) else None
-    return trigger if isinstance(trigger, str) else ""
+        return "", ()
+    known = about if isinstance(about, dict) else {}
+    trigger, words = known.get("trigger"), known.get("words")
+    listed = words if isinstance(words, list) else []
+    return trigger if isinstance(trigger, str) else "", tuple(word for word in listed if isinstance(word, str))

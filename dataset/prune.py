@@ -167,7 +167,8 @@ def prune_tags(dataset: Dataset, rules: PruneRules, lexicon: Lexicon | None = No
     """
     judge = _Judge(dataset, rules)
     records = tuple(_prune(record, rules, judge) for record in dataset)
-    result = dataclasses.replace(dataset, records=records, trigger=judge.trigger)
+    words = distinct_tags((*dataset.words, *filter(None, judge.words.values())))
+    result = dataclasses.replace(dataset, records=records, trigger=judge.trigger, words=words)
     return result, _report(dataset, result, rules, judge, lexicon)
 
 

@@ -72,13 +72,15 @@ def dataset_text(dataset: Dataset) -> str:
     """All that a dataset says as JSON; `read_dataset` gives it back. Values at their defaults are left out."""
     records = [_plain(record) for record in dataset]
     # ASCII alone: file names may hold bytes that are no UTF-8, and come back as they were.
-    return json.dumps({"trigger": dataset.trigger, "records": records}, separators=(",", ":"))
+    about = {"trigger": dataset.trigger, "words": dataset.words, "records": records}
+    return json.dumps(about, separators=(",", ":"))
 
 
 def read_dataset(text: str) -> Dataset:
     """The dataset that `dataset_text` wrote. Raises ValueError, TypeError or KeyError for anything else."""
     data = json.loads(text)
-    return Dataset(records=tuple(_record(each) for each in data["records"]), trigger=data["trigger"])
+    records = tuple(_record(each) for each in data["records"])
+    return Dataset(records=records, trigger=data["trigger"], words=tuple(data.get("words", ())))
 
 
 def _plain(record: Record) -> dict[str, Any]:

@@ -12,12 +12,12 @@ from typing import Protocol
 import numpy as np
 from PIL import Image
 
-from .easel import write_picture
+from .easel import is_whole, write_picture
 from .errors import DatasetError
 from .report import counted, listed_lines, tag_table
 from .settings import check_settings, setting
 from .style_captions import plain_tags
-from .tags import compile_globs, matches_any, parse_tags, tag_key, unique_tags, without_word
+from .tags import compile_globs, matches_any, parse_tags, tag_key, unique_tags, without_words
 from .values import Dataset, Progress, Record, Size
 from .wildcards import Wildcards
 
@@ -159,9 +159,10 @@ def regularization_set(options: RegularizationOptions, workshop: Workshop, progr
         prompt, size = _prompt(options, workshop, number), sizes[(number - 1) % len(sizes)]
         file = _file(prompt, options.seed + number - 1, size, workshop)
         by_hand = number in options.rejected
-        if by_hand and not file.is_file():
+        there = is_whole(file)
+        if by_hand and not there:
             continue
-        if not file.is_file():
+        if not there:
             write_picture(workshop.painter(prompt, options.seed + number - 1, size), file)
             painted += 1
         record, why = _looked_at(file, prompt, number, options, workshop)
@@ -181,15 +182,15 @@ def regularization_set(options: RegularizationOptions, workshop: Workshop, progr
 
 
 def caption_lines(dataset: Dataset) -> tuple[str, ...]:
-    """The captions of a dataset without its trigger, each once: what the wildcard of that name draws from."""
-    trigger = tag_key(dataset.trigger)
+    """The captions of a dataset without its triggers, each once: what the wildcard of that name draws from."""
+    triggers = set(map(tag_key, dataset.triggers))
     found = []
     for record in dataset:
         if record.prose:
-            found.append(without_word(record.prose, dataset.trigger))
+            found.append(without_words(record.prose, dataset.triggers))
         else:
             # Brackets of tags would be weights to the painter.
-            words = ", ".join(tag for tag in record.tags if tag_key(tag) != trigger)
+            words = ", ".join(tag for tag in record.tags if tag_key(tag) not in triggers)
             found.append(re.sub(r"[()]", r"\\\g<0>", words))
     # A caption is no wildcard: its braces and bars stand for themselves.
     return tuple(dict.fromkeys(re.sub(r"[{}|]", r"\\\g<0>", text) for text in found if text))

@@ -108,7 +108,10 @@ class _Writer:
         (self.folder / SAVED).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")
         if self.layout == KOHYA:
             (self.folder / TOML).write_text(self._toml(items), encoding="utf-8", newline="\n")
-        about = {"format": FORMAT, "layout": self.layout, "trigger": dataset.trigger, "files": _digests(self.folder)}
+        about = {
+            "format": FORMAT, "layout": self.layout, "trigger": dataset.trigger, "words": list(dataset.words),
+            "files": _digests(self.folder),
+        }  # fmt: skip
         (self.folder / MANIFEST).write_text(json.dumps(about, indent=1), encoding="utf-8", newline="\n")
         return items
 

@@ -15,7 +15,7 @@ from .tags import (
     parse_tags,
     tag_key,
     unique_tags,
-    without_word,
+    without_words,
     word_pattern,
 )
 from .values import Dataset, Record
@@ -92,20 +92,23 @@ def plain_tags(prompt: str) -> tuple[str, ...]:
     return tuple(tag for tag in unique_tags(found) if not _QUALITY.fullmatch(tag_key(tag)))
 
 
-def painter_prompt(record: Record, style: Style, trigger: str, options: CaptionOptions) -> str:
+def painter_prompt(record: Record, style: Style, triggers: Sequence[str], options: CaptionOptions) -> str:
     """What the painter is told: the style's words, then what the picture shows."""
-    return ", ".join(part for part in (style.prompt, shown_words(record, trigger, options, beside=style)) if part)
+    return ", ".join(part for part in (style.prompt, shown_words(record, triggers, options, beside=style)) if part)
 
 
-def shown_words(record: Record, trigger: str, options: CaptionOptions, *, beside: Style | None = None) -> str:
+def shown_words(
+    record: Record, triggers: Sequence[str], options: CaptionOptions, *, beside: Style | None = None
+) -> str:
     """What a picture shows, as a prompt: brackets of tags are written so that they are no weights.
 
     Its own style and background are left out `beside` a style that names others.
     """
     if record.prose:
-        text = record.prose if options.say_trigger else without_word(record.prose, trigger)
+        text = record.prose if options.say_trigger else without_words(record.prose, triggers)
         return _BRACKET.sub(r"\\\g<0>", text)
-    tags = record.tags if options.say_trigger else tuple(t for t in record.tags if tag_key(t) != tag_key(trigger))
+    unsaid = set() if options.say_trigger else set(map(tag_key, triggers))
+    tags = tuple(tag for tag in record.tags if tag_key(tag) not in unsaid)
     pruned = record.pruned if options.say_pruned else ()
     if beside:
         tags, pruned = _beside(tags, beside), _beside(pruned, beside)
@@ -126,25 +129,23 @@ def variant_words(
     style: Style,
     options: CaptionOptions,
     *,
-    trigger: str = "",
+    triggers: Sequence[str] = (),
     found: Sequence[str] = (),
     absorbed: Sequence[str] = (),
 ) -> Words:
-    """What a variant of `record` says.
+    """What a variant of `record` says: its triggers stay together.
 
     `found` are the tags that a tagger sees in the variant, `absorbed` all that pruning took away anywhere in the
     dataset.
     """
     if record.prose:
-        first, others = "", record.prose
-        if options.style_place == AFTER and trigger and re.match(word_pattern(trigger), record.prose):
-            first, others = trigger, without_word(record.prose, trigger)
-        prose = ", ".join(part for part in (first, *style.tags, others) if part)
+        lead, others = _leading(record.prose, triggers) if options.style_place == AFTER else ([], record.prose)
+        prose = ", ".join(part for part in (*lead, *style.tags, others) if part)
         return Words(tags=record.tags, prose=prose, pruned=record.pruned)
-    # The trigger, or what stands in its place: the first tag.
-    place = next((i for i, tag in enumerate(record.tags) if trigger and tag_key(tag) == tag_key(trigger)), 0)
-    lead = record.tags[place : place + 1]
-    shown = _beside((*record.tags[:place], *record.tags[place + 1 :]), style)
+    known = set(map(tag_key, triggers))
+    # The triggers, or what stands in their place: the first tag.
+    lead = [tag for tag in record.tags if tag_key(tag) in known] or list(record.tags[:1])
+    shown = _beside([tag for tag in record.tags if tag not in lead], style)
     rest, recolored = _content(record, shown, options, found, absorbed)
     parts = (*style.tags, *lead, *rest) if options.style_place == FIRST else (*lead, *style.tags, *rest)
     tags = distinct_tags(parts)
@@ -152,6 +153,16 @@ def variant_words(
     # A trait that the caption names, in her colour or another one, is not left for the trigger to absorb.
     left = [tag for tag in record.pruned if tag_key(tag) not in keys and _part(tag) not in recolored]
     return Words(tags=tags, pruned=tuple(left))
+
+
+def _leading(prose: str, triggers: Sequence[str]) -> tuple[list[str], str]:
+    """The triggers that a text begins with, and the text without them."""
+    # One trigger may begin as another does.
+    longest, lead = sorted(triggers, key=len, reverse=True), []
+    while word := next((one for one in longest if one and re.match(word_pattern(one), prose)), None):
+        lead.append(word)
+        prose = prose[len(word) :].lstrip(", \t")
+    return lead, prose
 
 
 def _beside(tags: Sequence[str], style: Style) -> tuple[str, ...]:

@@ -59,9 +59,12 @@ def word_pattern(word: str) -> str:
     return rf"(?<!\w){re.escape(word)}(?!\w)"
 
 
-def without_word(text: str, word: str) -> str:
-    """A text in sentences without a trigger and the comma behind it; an empty one is nowhere."""
-    return re.sub(rf"{word_pattern(word)}[,\s]*", "", text) if word else text
+def without_words(text: str, words: Iterable[str]) -> str:
+    """A text in sentences without triggers and the commas behind them; an empty one is nowhere."""
+    # One trigger may begin as another does.
+    for word in sorted(filter(None, words), key=len, reverse=True):
+        text = re.sub(rf"{word_pattern(word)}[,\s]*", "", text)
+    return text
 
 
 def parse_tags(text: str) -> tuple[str, ...]:

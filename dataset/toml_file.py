@@ -13,7 +13,7 @@ from typing import Any
 from .content import content_mark
 from .errors import DatasetError, EmptyFolder
 from .load import LoadOptions
-from .metadata import MANIFEST, SAVED, saved_order, saved_trigger
+from .metadata import MANIFEST, SAVED, saved_order, saved_triggers
 from .subsets import Subset, load_subsets, subsets_mark
 from .values import Dataset, Problem, Progress
 
@@ -72,7 +72,8 @@ def load_toml(
         raise EmptyFolder(f"{file}: no picture in the folders that it names{first}")
     order = saved_order(saved)
     records = sorted(dataset, key=lambda record: order.get(record.image, len(order)))
-    return Dataset(records=tuple(records), trigger=saved_trigger(file.parent)), tuple(problems)
+    trigger, words = saved_triggers(file.parent)
+    return Dataset(records=tuple(records), trigger=trigger, words=words), tuple(problems)
 
 
 def toml_fingerprint(file: Path, options: LoadOptions | None = None, check: Check | None = None) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from .content import content_mark
 from .errors import DatasetError
+from .tags import distinct_tags, split_literal, tag_key, word_pattern
 
 Progress = Callable[[int, int], None]
 """Called as progress(done, total); it may raise to stop the work."""
@@ -128,6 +129,12 @@ class Record:
         """(width, height) in pixels of what is trained on: the crop, or the whole image."""
         return self.crop.size if self.crop else self.size
 
+    def has_word(self, word: str) -> bool:
+        """Whether the caption has a trigger."""
+        if self.prose:
+            return re.search(word_pattern(word), self.prose) is not None
+        return tag_key(word) in map(tag_key, self.tags)
+
     @property
     def name(self) -> str:
         """A short name for reports: the file's, with the last step that made the record."""
@@ -152,10 +159,14 @@ class Problem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset:
-    """Records in training order, and the word that stands for what they teach."""
+    """Records in training order, and the word that stands for what they teach.
+
+    `words` are triggers that only some of the records have: of an outfit, or of another character.
+    """
 
     records: tuple[Record, ...] = ()
     trigger: str = ""
+    words: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not isinstance(self.records, tuple):
@@ -166,6 +177,11 @@ class Dataset:
 
     def __iter__(self) -> Iterator[Record]:
         return iter(self.records)
+
+    @property
+    def triggers(self) -> tuple[str, ...]:
+        """Every trigger by itself: those of the whole, then those of some records."""
+        return distinct_tags((*split_literal(self.trigger), *self.words))
 
     @property
     def images_per_epoch(self) -> int:

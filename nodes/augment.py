@@ -95,7 +95,8 @@ class ControlNetStyleAugment(io.ComfyNode):
     @classmethod
     def fingerprint_inputs(cls, styles: list[str | None], **_: Any) -> str:
         """Edited wildcard files make another result."""
-        return Wildcards(wildcard_folders()).mark() if any("__" in (line or "") for line in styles) else ""
+        wired = not any(styles)
+        return Wildcards(wildcard_folders()).mark() if wired or any("__" in (line or "") for line in styles) else ""
 
     @classmethod
     def execute(cls, dataset: list[Dataset], **values: list[Any]) -> io.NodeOutput:

@@ -49,7 +49,10 @@ class RegularizationSet(io.ComfyNode):
                     "dataset", optional=True,
                     tooltip=f"The pictures that are trained on: their sizes, and their captions for __{CAPTIONS}__.",
                 ),
-                sockets.Recipe.Input("recipe", optional=True, tooltip="Its bucket sizes are those of the pictures."),
+                sockets.Recipe.Input(
+                    "recipe", optional=True,
+                    tooltip="Its buckets are those of the pictures: the wired dataset's, or that of a square.",
+                ),
             ],
             outputs=[
                 sockets.Dataset.Output(display_name="dataset", tooltip="The regularisation pictures alone."),
@@ -67,7 +70,7 @@ class RegularizationSet(io.ComfyNode):
     @classmethod
     def fingerprint_inputs(cls, prompts: str | None, **_: Any) -> str:
         """Edited wildcard files make another result."""
-        return Wildcards(wildcard_folders()).mark() if "__" in (prompts or "") else ""
+        return Wildcards(wildcard_folders()).mark() if not prompts or "__" in prompts else ""
 
     @classmethod
     def execute(

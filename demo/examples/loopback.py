@@ -15,8 +15,8 @@ NOTE = note(
     "joins the dataset, and a second LoRA learns from both, on the untouched model.",
     ("sdxl", "tagger", "judges"),
     (
-        f"**Load LoRA**: the first LoRA (`{CHARACTER}.safetensors` in `models/loras`), as *one_image_character* or "
-        "*turnaround_character* saves it.",
+        f"**Load LoRA**: the first LoRA (`{CHARACTER}_xl.safetensors` in `models/loras`), as *turnaround_character* "
+        "saves it.",
         f"**Load Dataset**: the pictures that it learned from, in `input/{CHARACTER}/first`.",
         "**Regularization Set** serves as the painter here: prompts with wildcards, and a tagger that rejects pictures "
         "of two people. Numbers of bad ones go into *reject*: others are painted in their place.",
@@ -48,7 +48,7 @@ def build(object_info: Mapping[str, Any]) -> Json:
     sheet.note(NOTE)
     base = sheet.add("CheckpointLoaderSimple", ckpt_name=SDXL)
     first = sheet.add(
-        "LoraLoader", "The first LoRA", model=base["MODEL"], clip=base["CLIP"], lora_name=f"{CHARACTER}.safetensors",
+        "LoraLoader", "The first LoRA", model=base["MODEL"], clip=base["CLIP"], lora_name=f"{CHARACTER}_xl.safetensors",
         strength_model=0.8, strength_clip=0.8,
     )  # fmt: skip
 

@@ -58,7 +58,8 @@ def build(object_info: Mapping[str, Any]) -> Json:
     crops = sheet.add("KilnCropViews", dataset=edited["dataset"], bucket_resolution=1024, minimum_size=384)
 
     sheet.group("Every outfit counts alike", "data")
-    balanced = sheet.add("KilnBalanceRepeats", dataset=crops["dataset"])
+    # The recipe's, which comes later on the sheet.
+    balanced = sheet.add("KilnBalanceRepeats", dataset=crops["dataset"], batch_size=2)
     look = sheet.add("KilnDatasetReport", dataset=balanced["dataset"])
     sheet.column()
     sheet.add("PreviewAny", "The arithmetic", wide=WIDE, source=balanced["report"])

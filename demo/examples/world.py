@@ -1,6 +1,7 @@
 """The examples in the miniature world: its model files under the loaders, its pictures in the input folder.
 
-Sizes and counts shrink too, so that every example runs in seconds on two CPU cores; nothing else changes.
+Sizes and counts shrink too, so that every example runs in seconds on two CPU cores, and what nothing that is painted in
+two steps can pass is switched off: `LOADERS` and `SMALLER` are all that changes.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from .style import STYLE
 TAGGER = "kiln-world-tagger"
 LOADERS: Mapping[str, str] = {
     "ckpt_name": CHECKPOINT, "control_net_name": CONTROLNET, "base_models": CHECKPOINT, "tagger": TAGGER,
-    "model": TAGGER, "ccip": "none",
+    "model": TAGGER, "ccip": "none", "lora_name": f"{CHARACTER}.safetensors",
 }  # fmt: skip
 """What each input that names a model is given."""
 _SIDES = {"resolution": 64, "min_bucket": 64, "max_bucket": 128}

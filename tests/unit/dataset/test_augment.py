@@ -138,15 +138,19 @@ def test_a_hand_is_stronger_than_scores_and_paints_nothing(run: Callable[..., Au
     kept = next(key for key, each in zip(keys, first.judged, strict=True) if each and not each.why)
     gone = next(key for key, each in zip(keys, first.judged, strict=True) if each and each.why)
     brush = Brush()
-    hand = HandOptions(by_hand=f"- {kept}\n+ {gone}\n- nobody.png")
+    hand = HandOptions(by_hand=f"+ {gone}\n- nobody.png")
     second = run(brush, hand=hand, **choice)
     assert brush.asked == []
     whys = dict(zip(keys, second.judged, strict=True))
-    assert whys[kept].why == "you rejected it by hand"  # type: ignore[union-attr]
     assert (whys[gone].why, bool(whys[gone].fault)) == ("", True)  # type: ignore[union-attr]
-    assert len(second.dataset) == len(first.dataset)
-    assert {r.image for r in second.dataset} != {r.image for r in first.dataset}
-    assert "kept by hand, although its score" in second.report
+    assert len(second.dataset) == len(first.dataset) + 1
+    assert f"{gone}: kept by hand, although its score" in second.report
+    # The next best takes the place of the best.
+    third = run(brush, hand=HandOptions(by_hand=f"- {kept}"), **choice)
+    whys = dict(zip(keys, third.judged, strict=True))
+    assert whys[kept].why == "you rejected it by hand"  # type: ignore[union-attr]
+    assert whys[gone].why == ""  # type: ignore[union-attr]
+    assert len(third.dataset) == len(first.dataset)
     assert "Named by hand and not among the variants (1):\n  nobody.png" in second.report
     # What is judged stands beside what is shown.
     assert [each is None for each in second.judged] == [said == "the source" for _, said in second.shown]
@@ -195,6 +199,16 @@ def test_cancelling_keeps_what_is_done(run: Callable[..., Augmented], tmp_path: 
     brush = Brush()
     run(brush)
     assert len(brush.asked) == 5
+
+
+def test_a_damaged_variant_is_painted_again(run: Callable[..., Augmented], tmp_path: Path) -> None:
+    first = run(Brush())
+    one, other = sorted((tmp_path / "cache").glob("*.png"))[:2]
+    one.write_bytes(one.read_bytes()[: one.stat().st_size // 2])
+    other.write_bytes(b"")
+    brush = Brush()
+    assert run(brush).table == first.table
+    assert len(brush.asked) == 2
 
 
 def test_the_originals_may_be_left_out_and_regularisation_pictures_stay(

@@ -115,6 +115,7 @@ def test_datasets_are_joined(drawn: list[Record]) -> None:
     merged, report = merge_datasets([first, second])
     assert merged.records == (a, b, crop, a)
     assert merged.trigger == "kie"
+    assert merged.words == ("rose",)
     assert "2 + 2 = 4 pictures, 4 after merging" in report
     assert "Triggers: 'kie', 'rose'" in report
     assert "Groups of several datasets that are one now: g" in report

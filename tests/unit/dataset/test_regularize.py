@@ -90,6 +90,16 @@ def test_a_second_run_paints_nothing_and_a_longer_one_what_is_missing(run: Calla
     assert len(other.asked) == 4
 
 
+def test_a_damaged_picture_is_painted_again(run: Callable[..., Regularization]) -> None:
+    first = run(Brush())
+    one, other = (record.image for record in first.dataset.records[:2])
+    one.write_bytes(one.read_bytes()[:40])
+    other.write_bytes(b"")
+    brush = Brush()
+    assert run(brush).dataset == first.dataset
+    assert len(brush.asked) == 2
+
+
 def test_rejected_by_hand_brings_one_more_for_each(run: Callable[..., Regularization]) -> None:
     first, brush = run(Brush()), Brush()
     done = run(brush, reject="2, 4-4")
@@ -125,11 +135,11 @@ def test_captions_of_a_dataset_are_prompts_without_the_trigger(
     run: Callable[..., Regularization], tmp_path: Path
 ) -> None:
     records = (
-        Record(image=tmp_path / "a.png", size=(8, 8), tags=("kiln", "1girl", "hat (series)", "{|}")),
+        Record(image=tmp_path / "a.png", size=(8, 8), tags=("kiln", "k-suit", "1girl", "hat (series)", "{|}")),
         Record(image=tmp_path / "b.png", size=(8, 8), prose="kiln, a girl."),
         Record(image=tmp_path / "c.png", size=(8, 8), tags=("kiln",)),
     )
-    lines = caption_lines(Dataset(records=records, trigger="kiln"))
+    lines = caption_lines(Dataset(records=records, trigger="kiln", words=("k-suit",)))
     wildcards = Wildcards((), {"captions": lines})
     brush = Brush()
     run(brush, count=12, prompts=("__captions__, simple background",), studio={"wildcards": wildcards})

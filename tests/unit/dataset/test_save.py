@@ -75,7 +75,7 @@ def full(sources: dict[str, Path]) -> Dataset:
         dataclasses.replace(plain[2], is_reg=True, group="", tags=(), background=(1, 2, 3)),
         plain[0],
     ]
-    return Dataset(records=tuple(records), trigger="kierose")
+    return Dataset(records=tuple(records), trigger="kierose", words=("kr-dress",))
 
 
 @pytest.mark.parametrize("layout", ["kohya", "flat"])

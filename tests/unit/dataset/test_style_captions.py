@@ -54,21 +54,21 @@ def test_a_line_names_its_own_tags_behind_an_arrow() -> None:
 
 def test_the_painter_hears_the_style_then_the_content_and_what_was_pruned() -> None:
     picture = record("kiln", "1girl", "hat (series)", pruned=("green hair",))
-    told = painter_prompt(picture, SKETCH, "kiln", CaptionOptions())
+    told = painter_prompt(picture, SKETCH, ("kiln",), CaptionOptions())
     assert told == "sketch, (monochrome:1.2), 1girl, hat \\(series\\), green hair"
-    told = painter_prompt(picture, SKETCH, "kiln", CaptionOptions(say_trigger=True, say_pruned=False))
+    told = painter_prompt(picture, SKETCH, ("kiln",), CaptionOptions(say_trigger=True, say_pruned=False))
     assert told == "sketch, (monochrome:1.2), kiln, 1girl, hat \\(series\\)"
-    assert painter_prompt(record(), SKETCH, "", CaptionOptions()) == SKETCH.prompt
+    assert painter_prompt(record(), SKETCH, (), CaptionOptions()) == SKETCH.prompt
     prose = record(prose="kiln, a girl (happy).")
-    assert painter_prompt(prose, SKETCH, "kiln", CaptionOptions()).endswith(", a girl \\(happy\\).")
+    assert painter_prompt(prose, SKETCH, ("kiln",), CaptionOptions()).endswith(", a girl \\(happy\\).")
 
 
 def test_captions_have_the_trigger_the_style_and_the_sources_tags() -> None:
     picture = record("1girl", "kiln", "sketch", "smile", pruned=("green hair",))
-    words = variant_words(picture, SKETCH, CaptionOptions(), trigger="kiln")
+    words = variant_words(picture, SKETCH, CaptionOptions(), triggers=("kiln",))
     assert words.tags == ("kiln", "sketch", "monochrome", "1girl", "smile")
     assert words.pruned == ("green hair",)
-    words = variant_words(picture, SKETCH, CaptionOptions(style_place=FIRST), trigger="kiln")
+    words = variant_words(picture, SKETCH, CaptionOptions(style_place=FIRST), triggers=("kiln",))
     assert words.tags == ("sketch", "monochrome", "kiln", "1girl", "smile")
     assert variant_words(record(), SKETCH, CaptionOptions()).tags == SKETCH.tags
     assert variant_words(record(prose="A girl."), SKETCH, CaptionOptions()).prose == "sketch, monochrome, A girl."
@@ -76,19 +76,36 @@ def test_captions_have_the_trigger_the_style_and_the_sources_tags() -> None:
 
 def test_the_sources_own_style_and_background_give_way_to_those_of_the_line() -> None:
     picture = record("kiln", "1girl", "flat color", "white background", pruned=("pastel colors",))
-    assert painter_prompt(picture, SKETCH, "kiln", CaptionOptions()) == f"{SKETCH.prompt}, 1girl, white background"
-    words = variant_words(picture, SKETCH, CaptionOptions(), trigger="kiln")
+    assert painter_prompt(picture, SKETCH, ("kiln",), CaptionOptions()) == f"{SKETCH.prompt}, 1girl, white background"
+    words = variant_words(picture, SKETCH, CaptionOptions(), triggers=("kiln",))
     assert words.tags == ("kiln", "sketch", "monochrome", "1girl", "white background")
     forest = draw_style("in a forest => forest", Wildcards(), 0, "x")
-    words = variant_words(picture, forest, CaptionOptions(), trigger="kiln")
+    words = variant_words(picture, forest, CaptionOptions(), triggers=("kiln",))
     assert words.tags == ("kiln", "forest", "1girl", "flat color")
+
+
+def test_a_groups_own_trigger_stays_with_the_trigger_and_is_not_painted() -> None:
+    picture = record("kiln", "kiln-dress", "1girl", pruned=("red dress",))
+    triggers = ("kiln", "kiln-dress")
+    assert painter_prompt(picture, SKETCH, triggers, CaptionOptions()) == f"{SKETCH.prompt}, 1girl, red dress"
+    words = variant_words(picture, SKETCH, CaptionOptions(), triggers=triggers)
+    assert words.tags == ("kiln", "kiln-dress", "sketch", "monochrome", "1girl")
+    retagged = variant_words(
+        picture, SKETCH, CaptionOptions(tags=RETAG), triggers=triggers, found=("1girl", "red dress", "smile"),
+        absorbed=("red dress",),
+    )  # fmt: skip
+    assert retagged.tags == ("kiln", "kiln-dress", "sketch", "monochrome", "1girl", "smile")
+    prose = record(prose="kiln, kiln-dress, a girl.")
+    assert variant_words(prose, SKETCH, CaptionOptions(), triggers=triggers).prose == (
+        "kiln, kiln-dress, sketch, monochrome, a girl."
+    )
 
 
 def test_prose_keeps_a_trigger_with_brackets_first() -> None:
     picture = record(prose="kiana (honkai), a girl smiles.")
-    words = variant_words(picture, SKETCH, CaptionOptions(), trigger="kiana (honkai)")
+    words = variant_words(picture, SKETCH, CaptionOptions(), triggers=("kiana (honkai)",))
     assert words.prose == "kiana (honkai), sketch, monochrome, a girl smiles."
-    told = painter_prompt(picture, SKETCH, "kiana (honkai)", CaptionOptions())
+    told = painter_prompt(picture, SKETCH, ("kiana (honkai)",), CaptionOptions())
     assert told.endswith(", a girl smiles.")
     assert "kiana" not in told
 
@@ -104,14 +121,14 @@ def test_a_choice_of_words_is_drawn_once_for_prompt_and_caption() -> None:
 def test_a_differing_hair_colour_is_named() -> None:
     picture = record("kiln", "1girl", "red eyes", "smile", pruned=("green hair",))
     seen = ("1girl", "aqua hair", "dark red eyes", "hat")
-    words = variant_words(picture, SKETCH, CaptionOptions(tags=DIFFERING), trigger="kiln", found=seen)
+    words = variant_words(picture, SKETCH, CaptionOptions(tags=DIFFERING), triggers=("kiln",), found=seen)
     assert words.tags == ("kiln", "sketch", "monochrome", "1girl", "red eyes", "smile", "aqua hair")
-    words = variant_words(picture, SKETCH, CaptionOptions(tags=DIFFERING), trigger="kiln", found=("blue eyes",))
+    words = variant_words(picture, SKETCH, CaptionOptions(tags=DIFFERING), triggers=("kiln",), found=("blue eyes",))
     assert words.tags == ("kiln", "sketch", "monochrome", "1girl", "smile", "blue eyes")
     assert words.pruned == ("green hair",)
-    words = variant_words(picture, SKETCH, CaptionOptions(tags=DIFFERING), trigger="kiln", found=("aqua hair",))
+    words = variant_words(picture, SKETCH, CaptionOptions(tags=DIFFERING), triggers=("kiln",), found=("aqua hair",))
     assert words.pruned == (), "the trigger does not stand for green hair where the caption says aqua"
-    same = variant_words(picture, SKETCH, CaptionOptions(tags=DIFFERING), trigger="kiln", found=("green hair",))
+    same = variant_words(picture, SKETCH, CaptionOptions(tags=DIFFERING), triggers=("kiln",), found=("green hair",))
     assert "green hair" not in same.tags
 
 
@@ -119,7 +136,7 @@ def test_retagging_leaves_out_what_the_trigger_absorbs_but_not_what_differs() ->
     picture = record("kiln", "1girl", "smile", pruned=("green hair",))
     seen = ("1girl", "blue hair", "ahoge", "open mouth")
     words = variant_words(
-        picture, SKETCH, CaptionOptions(tags=RETAG), trigger="kiln", found=seen,
+        picture, SKETCH, CaptionOptions(tags=RETAG), triggers=("kiln",), found=seen,
         absorbed=("green hair", "ahoge", "blue hair"),
     )  # fmt: skip
     assert words.tags == ("kiln", "sketch", "monochrome", "1girl", "blue hair", "open mouth")

@@ -206,6 +206,8 @@ def test_a_trigger_for_each_outfit() -> None:
         ("kierose", "1girl", "solo", "black gloves"),
     ]
     assert result.records[0].pruned == ("black gloves", "red hair")
+    assert result.words == ("kr_armour", "kr-dress")
+    assert result.triggers == ("kierose", "kr_armour", "kr-dress")
     assert "no group is called 'gone'" in report
     # Again, with nothing left to do.
     assert prune_tags(result, rules)[0] == result
