@@ -31,8 +31,13 @@ def _modulated(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
     return x * (1 + scale) + shift
 
 
+def _not_in_8_bit(*_: Any) -> None:
+    """What `comfy.ops.fp8_linear` answers where it cannot multiply in 8 bits: the layer casts its weight instead."""
+
+
 # By the host's module and its name there.
 _INSTEAD: dict[tuple[str, str], Any] = {
+    ("comfy.ops", "fp8_linear"): _not_in_8_bit,
     ("comfy.ldm.pixeldit.model", "apply_adaln_"): _modulated,
     ("comfy.ldm.pixeldit.modules", "apply_adaln_"): _modulated,
     ("comfy.text_encoders.llama", "torch"): _Torch(),

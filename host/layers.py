@@ -12,10 +12,14 @@ from torch import nn
 
 from ..trainer.ports import BlockCounts, Layer
 
-# kohya's choice for UNets: the transformer blocks and their projections; convolutions are LoCon's.
+# kohya's choice for UNets: the transformer blocks and their projections; residual blocks and samplers are LoCon's, the
+# ends and what reads the noise level only LyCORIS's.
 _UNET_LINEAR = (".transformer_blocks.", ".proj_in", ".proj_out")
+_UNET_LOCON = (".emb_layers.", ".skip_connection")
+_UNET_LYCORIS = ("input_blocks.0.0", "out.2", "time_embed.0", "time_embed.2")
 _DIFFUSERS_PREFIXES = (
     "lora_unet_down_blocks_", "lora_unet_mid_block_", "lora_unet_up_blocks_", "lora_unet_conv_in", "lora_unet_conv_out",
+    "lora_unet_time_embedding_",
 )  # fmt: skip
 
 
@@ -27,16 +31,31 @@ def unet_layers(model: Any) -> list[Layer]:
     layers = []
     for path, module in model.diffusion_model.named_modules():
         keys = [key for key in names.get(f"diffusion_model.{path}.weight", ()) if key.startswith("lora_unet_")]
-        if not keys or not isinstance(module, (nn.Linear, nn.Conv2d)):
+        if not keys or not (is_linear(module) or isinstance(module, nn.Conv2d)):
             continue
         if isinstance(module, nn.Conv2d) and module.groups != 1:
             continue
         conv = isinstance(module, nn.Conv2d) and module.kernel_size != (1, 1)
-        if is_unet and not conv and not any(part in f".{path}" for part in _UNET_LINEAR):
+        share = _unet_share(path, conv) if is_unet else "base"
+        if not share:
             continue
         key = next((key for key in keys if key.startswith(prefer)), keys[0]) if prefer else keys[0]
-        layers.append(Layer(key=key, module=module, part="unet", conv=conv, place=_place(path)))
+        layers.append(Layer(key=key, module=module, part="unet", conv=conv, share=share, place=_place(path)))
     return layers
+
+
+def is_linear(module: nn.Module) -> bool:
+    """A linear layer; those of the host that hold packed weights are of a class of their own."""
+    return isinstance(module, nn.Linear) or (hasattr(module, "in_features") and hasattr(module, "out_features"))
+
+
+def _unet_share(path: str, conv: bool) -> str:
+    """Who trains a UNet's layer (`Layer.share`); empty for those that nobody does."""
+    if path in _UNET_LYCORIS:
+        return "lycoris"
+    if any(part in f".{path}" for part in _UNET_LINEAR):
+        return "base"
+    return "locon" if conv or any(part in f".{path}" for part in _UNET_LOCON) else ""
 
 
 def block_counts(model: Any) -> BlockCounts | None:
@@ -63,7 +82,7 @@ def text_layers(clip: Any) -> list[Layer]:
     layers = []
     for path, module in model.named_modules():
         keys = [key for key in names.get(f"{path}.weight", ()) if key.startswith("lora_te")]
-        if not keys or not isinstance(module, nn.Linear) or path.endswith("text_projection"):
+        if not keys or not is_linear(module) or path.endswith("text_projection"):
             continue
         numbered = [key for key in keys if key.startswith(("lora_te1_", "lora_te2_", "lora_te3_"))]
         plain = [key for key in keys if key.startswith("lora_te_")]

@@ -80,8 +80,12 @@ class Desk:
                 if live.run == run and run:
                     wanted = replace(live, stopping=live.stopping or stop, sampling=live.sampling or sample)
                     self._open[number] = wanted
-                    return True
-        return False
+                    break
+            else:
+                return False
+        # A long update may be under way; pages say at once what comes after it.
+        push(EVENT, {**asdict(wanted), "over": False})
+        return True
 
     def take(self, number: int) -> Asked:
         """What was asked of it since the last time. A stop stays to be seen: nothing comes after it."""

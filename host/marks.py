@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
+from comfy.utils import get_attr
 from torch import Tensor, nn
 
 DEEPEST, OBJECT = 12, 3
@@ -19,12 +21,29 @@ def model_mark(model: Any, clip: Any) -> str:
     kinds = [kind.__name__ for kind in type(sampling).__mro__]
     digest.update(repr((kinds, _sampled(sampling.sigmas))).encode())
     for patcher in (model, clip.patcher):
-        # Not `state_dict`: while a LoRA is loaded the sum stands there, and the weights in the patcher's backup.
-        for name, parts in patcher.get_key_patches().items():
+        for name, parts in _weights_and_patches(patcher):
             # SD1.x files have none, and the host leaves it as it found the memory.
             if not name.endswith("text_projection.weight"):
-                digest.update(repr((name, _sampled(parts))).encode())
+                digest.update(repr((name, parts)).encode())
     return digest.hexdigest()
+
+
+def _weights_and_patches(patcher: Any) -> Iterator[tuple[str, list[Any]]]:
+    """Each weight as it is without patches, how the host takes it, and its patches; sampled.
+
+    As the host's `get_key_patches` lists them, which fails at layers that hold packed weights.
+    """
+    for name in patcher.model_state_dict():
+        path, _, last = name.rpartition(".")
+        layer = get_attr(patcher.model, path) if path else patcher.model
+        if not hasattr(layer, last):
+            # A part of a packed weight, which comes with the weight.
+            continue
+        # While a LoRA is loaded the sum stands there, and the weight in the patcher's backup.
+        kept, hooked = patcher.backup.get(name), patcher.hook_backup.get(name)
+        weight = hooked[0] if hooked is not None else getattr(layer, last) if kept is None else kept.weight
+        taken = [_sampled(weight), "method" if path and hasattr(layer, f"convert_{last}") else "function"]
+        yield name, [taken, *_sampled(patcher.patches.get(name, []))]
 
 
 def control_mark(net: Any) -> str:
@@ -66,6 +85,9 @@ def pixel_mark(vae: Any, model: Any) -> str:
 
 def _sampled(value: Any) -> Any:
     """The value with shapes and first numbers in place of tensors, the same in every session."""
+    if isinstance(value, Tensor) and hasattr(value, "__tensor_flatten__"):
+        # Packed: what is inside is the same whatever the host takes it for.
+        return [_sampled(getattr(value, name)) for name in value.__tensor_flatten__()[0]]
     if isinstance(value, Tensor):
         return tuple(value.shape), value.flatten()[:8].float().tolist()
     if isinstance(value, list | tuple):

@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 import functools
+import time
 
 import psutil
 import torch
 from torch import nn
 
+OLDEST_SECONDS = 0.25
+
 
 def in_use(device: torch.device) -> int:
-    """Bytes: what PyTorch held on a CUDA device at its peak, or what this process holds now."""
+    """Bytes: what PyTorch held on a CUDA device at its peak, or what this process holds, to a quarter of a second."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
+    return _held(int(time.monotonic() / OLDEST_SECONDS))
+
+
+@functools.lru_cache(maxsize=1)
+def _held(_when: int) -> int:
+    """To ask takes longer than what is done with the answer at every step."""
     held: int = _process().memory_info().rss
     return held
+
+
+def forget_peak(device: torch.device) -> None:
+    """From here on a CUDA device's peak is that of what comes."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
 
 
 @functools.cache

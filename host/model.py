@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import comfy.clip_model
-import comfy.ldm.common_dit
 import comfy.model_management
+import comfy.model_sampling
 import comfy.sampler_helpers
 import comfy.samplers
 import torch
@@ -16,26 +17,17 @@ from comfy.sd1_clip import SDClipModel
 from torch import Tensor, nn
 
 from ..trainer.ports import BlockCounts, Layer, ModelTraits, View
+from .attention import OVERRIDE, trainable
+from .base_file import base_facts
 from .kernels import differentiable
 from .layers import block_counts, text_layers, unet_layers
 from .marks import pixel_mark
-from .memory import in_use, weight_bytes
-from .precision import at_precision, recomputed
+from .memory import forget_peak, in_use, weight_bytes
+from .precision import at_precision, in_full_precision, recomputed
 from .sampling import Sampling, empty_latent, encode_prompt, sample
 from .together import read_together
+from .unlocked import no_in_place, ordinary_tensors, training_flag, usable
 
-# Layers whose input the host writes over afterwards, as in `x += attention(norm(x))`, by the class that they are in.
-_WRITTEN_OVER = {
-    "comfy.clip_model.CLIPLayer": ("layer_norm1", "layer_norm2"),
-    "comfy.ldm.flux.layers.DoubleStreamBlock": ("img_norm1", "img_norm2", "txt_norm1", "txt_norm2"),
-    "comfy.ldm.flux.layers.SingleStreamBlock": ("pre_norm",),
-    "comfy.ldm.lightricks.model.BasicTransformerBlock": ("attn2",),
-    "comfy.ldm.modules.diffusionmodules.mmdit.ContextProcessorBlock": ("norm1", "norm2"),
-    "comfy.ldm.pixeldit.modules.PiTBlock": ("norm2",),
-    "comfy.ldm.wan.model.AudioInjector_WAN": ("injector_pre_norm_feat", "injector_adain_layers"),
-    "comfy.text_encoders.t5.T5LayerFF": ("layer_norm",),
-    "comfy.text_encoders.t5.T5LayerSelfAttention": ("layer_norm",),
-}
 # Networks that mix a batch, as they take it for guidance's two halves or for the parts of one song.
 _ONE_BY_ONE = ("ACEStep15", "Hunyuan3Dv2_1")
 _STABILITY = "https://github.com/Stability-AI/generative-models"
@@ -69,7 +61,7 @@ class HostSchedule:
 
     def sigmas(self) -> Tensor:
         """The training noise levels, ascending, fp32 [N], on the device that the model is trained on."""
-        return _usable(self._sampling.sigmas).float().to(self._device)
+        return usable(self._sampling.sigmas).float().to(self._device)
 
     def noised(self, x0: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
         """x_t from clean latents and unit noise."""
@@ -90,8 +82,18 @@ class HostModel:
     every such weight is replaced by an ordinary tensor over the same memory; nothing is copied, nothing is written.
     """
 
-    def __init__(self, model: Any, clip: Any, vae: Any) -> None:
-        self._patcher, self._clip, self._vae = model, clip, vae
+    def __init__(self, model: Any, clip: Any, vae: Any, *, file: Path | None = None) -> None:
+        """`file` is the checkpoint that `model` was loaded from, for the metadata.
+
+        Raises ValueError for weights that another pack keeps in a form of its own.
+        """
+        for weight in model.model.diffusion_model.parameters():
+            if type(weight) not in (Tensor, nn.Parameter) and not hasattr(weight, "__tensor_flatten__"):
+                raise ValueError(
+                    f"The model's weights are {type(weight).__name__}s, as GGUF files have them, and nothing can be "
+                    "trained on these; load the model in 16 bits or in fp8."
+                )
+        self._patcher, self._clip, self._vae, self._file = model, clip, vae, file
         # Both only while open.
         self._is_open = self._text_learns = False
         self.schedule = HostSchedule(model.get_model_object("model_sampling"), model.load_device)
@@ -106,14 +108,16 @@ class HostModel:
         learning = [self._patcher.model, *([self._clip.cond_stage_model] if text else [])]
         self._text_learns = text
         self._load()
+        forget_peak(self._patcher.load_device)
         with contextlib.ExitStack() as stack:
             stack.enter_context(torch.inference_mode(False))
             stack.enter_context(torch.enable_grad())
-            stack.enter_context(_training_flag())
+            stack.enter_context(training_flag())
             stack.enter_context(differentiable())
             for network in learning:
                 stack.enter_context(ordinary_tensors(network))
-                stack.enter_context(_no_in_place(network))
+                stack.enter_context(no_in_place(network))
+                stack.enter_context(in_full_precision(network))
             stack.enter_context(at_precision(self._patcher.model, precision))
             if checkpointing:
                 stack.enter_context(recomputed(self._patcher.model.diffusion_model))
@@ -127,7 +131,9 @@ class HostModel:
     def _load(self) -> None:
         """Everything that trains onto its device, wholly."""
         learning = [self._patcher, *([self._clip.patcher] if self._text_learns else [])]
-        comfy.model_management.load_models_gpu(learning, force_full_load=True)
+        # Backward needs room that the host does not know of: on a GPU nothing else stays, as with core's own trainer.
+        room = 1e20 if self._patcher.load_device.type != "cpu" else 0
+        comfy.model_management.load_models_gpu(learning, memory_required=room, force_full_load=True)
 
     @contextlib.contextmanager
     def _beside(self) -> Iterator[None]:
@@ -164,15 +170,21 @@ class HostModel:
             stack.enter_context(read_together(clip, tokens))
             for one, view in zip(tokens, views, strict=True):
                 [[cond, about]] = clip.encode_from_tokens_scheduled(one)
-                about = {key: _usable(value) if isinstance(value, Tensor) else value for key, value in about.items()}
+                about = {key: usable(value) if isinstance(value, Tensor) else value for key, value in about.items()}
                 if guidance:
                     about["guidance"] = guidance
-                conds.append([_usable(cond), {**about, **_sizes(view)}])
+                conds.append([usable(cond), {**about, **_sizes(view)}])
         return conds
+
+    def seen_as(self, cond: Any, view: View) -> Any:
+        """The conditioning with the size ids of another view."""
+        words, about = cond
+        return [words, {**about, **_sizes(view)}]
 
     def denoise(self, x_t: Tensor, sigma: Tensor, conds: Sequence[Any]) -> Tensor:
         """x0_pred, fp32, as the host's sampler would get it for these conditionings."""
         options = self._patcher.model_options.get("transformer_options", {}).copy()
+        options[OVERRIDE] = trainable(options.get(OVERRIDE))
         rows = [self._model_conds(cond, x_t[i : i + 1]) for i, cond in enumerate(conds)]
         model = self._patcher.model
         together = None if type(model).__name__ in _ONE_BY_ONE else _joined(rows)
@@ -190,6 +202,10 @@ class HostModel:
         """Metadata about the base: architecture and prediction type as modelspec and kohya name them."""
         model = self._patcher.model
         kind, predicts = type(model).__name__, model.model_type.name
+        if predicts in ("EPS", "V_PREDICTION"):
+            # A node of the graph may have changed it, and nothing else.
+            sampling = self._patcher.get_model_object("model_sampling")
+            predicts = "V_PREDICTION" if isinstance(sampling, comfy.model_sampling.V_PREDICTION) else "EPS"
         classes = [one.__name__ for one in type(model.model_config).__mro__]
         known = (_BASES[name] for name in classes if name in _BASES)
         version, architecture, implementation = next(known, (kind, kind.lower(), _HOST))
@@ -200,6 +216,7 @@ class HostModel:
             "modelspec.architecture": f"{architecture}/lora",
             "modelspec.implementation": implementation,
             "modelspec.prediction_type": _PREDICTIONS.get(predicts, predicts.lower()),
+            **base_facts(self._file),
         }
 
     def blocks(self) -> BlockCounts | None:
@@ -229,7 +246,16 @@ class HostModel:
         return in_use(self._patcher.load_device)
 
     def sample(
-        self, prompt: str, *, width: int, height: int, steps: int, cfg: float, seed: int, clip_skip: int
+        self,
+        prompt: str,
+        *,
+        negative: str,
+        width: int,
+        height: int,
+        steps: int,
+        cfg: float,
+        seed: int,
+        clip_skip: int,
     ) -> Tensor:
         """A picture [H, W, 3] in 0..1 by the host's sampler, as it is to the words a user would type."""
         settings = Sampling(steps=steps, cfg=cfg, sampler="euler", scheduler="normal")
@@ -237,8 +263,8 @@ class HostModel:
         clip = self._at_layer(clip_skip)
         # The host's noise comes from the global generator, which is not ours to move.
         with torch.random.fork_rng(), self._beside():
-            positive, negative = encode_prompt(clip, prompt), encode_prompt(clip, "")
-            return sample(self._patcher, self._vae, positive, negative, latent, settings, seed=seed)
+            wanted, unwanted = encode_prompt(clip, prompt), encode_prompt(clip, negative)
+            return sample(self._patcher, self._vae, wanted, unwanted, latent, settings, seed=seed)
 
     def _at_layer(self, clip_skip: int) -> Any:
         """The text encoder, read at the layer that the recipe says; 1 leaves it as the graph has it."""
@@ -276,57 +302,8 @@ def _sizes(view: View) -> dict[str, int]:
 
 
 def escape(caption: str) -> str:
-    """Parentheses and backslashes as plain characters: the host reads bare parentheses as emphasis."""
-    return caption.replace("\\", "\\\\").replace("(", "\\(").replace(")", "\\)")
-
-
-@contextlib.contextmanager
-def ordinary_tensors(network: nn.Module) -> Iterator[None]:
-    """Replace parameters and buffers made under inference mode by ordinary ones over the same memory, for a while."""
-    replaced: list[tuple[dict[str, Any], str, Any]] = []
-    try:
-        for module in network.modules():
-            # Position tables are sometimes plain attributes.
-            tables: tuple[dict[str, Any], ...] = (module._parameters, module._buffers, module.__dict__)
-            for table in tables:
-                for name, tensor in table.items():
-                    if not isinstance(tensor, Tensor) or not (tensor.is_inference() or tensor.requires_grad):
-                        continue
-                    replaced.append((table, name, tensor))
-                    plain = _usable(tensor.detach())
-                    table[name] = nn.Parameter(plain, requires_grad=False) if table is module._parameters else plain
-        yield
-    finally:
-        for table, name, tensor in replaced:
-            table[name] = tensor
-
-
-def _usable(tensor: Tensor) -> Tensor:
-    """An ordinary tensor over the same memory as one made under inference mode."""
-    if not tensor.is_inference():
-        return tensor
-    plain = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
-    plain.set_(tensor.untyped_storage(), tensor.storage_offset(), tensor.size(), tensor.stride())
-    return plain
-
-
-@contextlib.contextmanager
-def _no_in_place(network: nn.Module) -> Iterator[None]:
-    """Some of the host's blocks write over what backward needs; the layers that keep it get a copy instead."""
-    kinds = {module: f"{type(module).__module__}.{type(module).__name__}" for module in network.modules()}
-    found = [getattr(module, name, ()) for module, kind in kinds.items() for name in _WRITTEN_OVER.get(kind, ())]
-    layers = [layer for one in found for layer in (one if isinstance(one, nn.ModuleList | tuple) else (one,))]
-    hooks = [layer.register_forward_pre_hook(lambda _module, inputs: (inputs[0].clone(),)) for layer in layers]
-    # LTX-Video's blocks call this norm as a function, which no hook can reach.
-    norm = comfy.ldm.common_dit.rms_norm
-    try:
-        if any(kind.startswith("comfy.ldm.lightricks.") and kind.endswith("Block") for kind in kinds.values()):
-            comfy.ldm.common_dit.rms_norm = lambda x, *args, **kwargs: norm(x.clone(), *args, **kwargs)
-        yield
-    finally:
-        comfy.ldm.common_dit.rms_norm = norm
-        for hook in hooks:
-            hook.remove()
+    """Parentheses as plain characters: the host reads bare ones as emphasis. Other backslashes stay as they are."""
+    return caption.replace("(", "\\(").replace(")", "\\)")
 
 
 def _forget(network: nn.Module) -> None:
@@ -334,21 +311,6 @@ def _forget(network: nn.Module) -> None:
     clear = getattr(network, "clear_kv_cache", None)
     if clear is not None:
         clear()
-
-
-@contextlib.contextmanager
-def _training_flag() -> Iterator[None]:
-    """Newer hosts keep kernels without a backward away while this flag stands."""
-    manager = comfy.model_management
-    if not hasattr(manager, "in_training"):
-        yield
-        return
-    before = manager.in_training
-    manager.in_training = True
-    try:
-        yield
-    finally:
-        manager.in_training = before
 
 
 def _joined(rows: list[dict[str, Any]]) -> dict[str, Any] | None:

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import comfy.ops
 import torch
 import torch.utils.checkpoint
 from torch import Tensor, nn
@@ -17,8 +18,8 @@ _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 def at_precision(model: Any, precision: str) -> Iterator[None]:
     """Run a loaded diffusion model (`comfy.model_base.BaseModel`) at `precision` for a while.
 
-    Its weights are cast once, not at every step, and the ones that the host holds come back afterwards. 8-bit weights
-    stay as they are and are cast layer by layer, as the host does it.
+    Its weights are cast once, not at every step, and the ones that the host holds come back afterwards. 8-bit weights,
+    packed ones too, stay as they are and are cast layer by layer, as the host does it.
     """
     dtype, network = _DTYPES.get(precision), model.diffusion_model
     if dtype is None or _computes_in(model, dtype):
@@ -33,7 +34,7 @@ def at_precision(model: Any, precision: str) -> Iterator[None]:
         for module in network.modules():
             for name, weight in module._parameters.items():
                 if (
-                    weight is not None
+                    type(weight) is nn.Parameter
                     and weight.is_floating_point()
                     and weight.dtype.itemsize >= 2
                     and weight.dtype != dtype
@@ -52,6 +53,21 @@ def at_precision(model: Any, precision: str) -> Iterator[None]:
             layer.__dict__.pop("comfy_cast_weights", None)
             if flag is not None:
                 layer.comfy_cast_weights = flag
+
+
+@contextlib.contextmanager
+def in_full_precision(network: nn.Module) -> Iterator[None]:
+    """Let packed layers multiply as they do without a GPU for 8 bits, where the host's own way has no backward."""
+    # Newer hosts have one.
+    changed = [] if hasattr(comfy.ops, "QuantLinearFunc") else list(network.modules())
+    changed = [module for module in changed if getattr(module, "_full_precision_mm", True) is False]
+    try:
+        for module in changed:
+            setattr(module, "_full_precision_mm", True)  # noqa: B010
+        yield
+    finally:
+        for module in changed:
+            setattr(module, "_full_precision_mm", False)  # noqa: B010
 
 
 def _computes_in(model: Any, dtype: torch.dtype) -> bool:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from comfy_api.latest import io
 
 from ..dataset.values import Dataset
+from ..host.base_file import base_file
 from ..host.blocking import blocked
 from ..host.lora import lora_file, run_root, with_lora
 from ..host.marks import training_mark
 from ..host.model import HostModel
+from ..host.progress import executing_node
 from ..host.reporting import NodeReporter
 from ..sweep.plot import loss_plot
 from ..trainer.formats import load_file
@@ -18,11 +21,18 @@ from ..trainer.preflight import report_of
 from ..trainer.recipe import Recipe
 from ..trainer.runs import read_losses, times_gone_on
 from ..trainer.task import Task
+from ..trainer.values import Run
 from . import sockets
 from .pictures import to_image
 from .search import search_words
 
 NEW_RUN, FORK = "new run", "fork the last run"
+
+
+_MADE: dict[str, Run] = {}
+"""By name, what the node gave last in this process."""
+_LOST: Counter[str] = Counter()
+"""How often files of it were gone when the graph was queued again."""
 
 
 class TrainLoRA(io.ComfyNode):
@@ -56,6 +66,7 @@ class TrainLoRA(io.ComfyNode):
                     "start", optional=True, tooltip="A LoRA to go on from; the recipe's start_from comes first."
                 ),
             ],
+            hidden=[io.Hidden.prompt],
             outputs=[
                 io.Model.Output(display_name="model", tooltip="The model with the finished LoRA at strength 1."),
                 io.Clip.Output(display_name="clip", tooltip="The text encoder with the finished LoRA."),
@@ -69,8 +80,14 @@ class TrainLoRA(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, name: str = "", **_: Any) -> int:
-        """A run that was stopped and kept is gone on with by the same graph, which the host would not run again."""
-        return times_gone_on(run_root(), name)
+        """What the host would not run again: a run that was stopped and kept is gone on with by the same graph, and one
+        whose files were deleted since is trained anew.
+        """
+        made = _MADE.get(name)
+        if made and not all(one.file.is_file() for one in made.checkpoints):
+            del _MADE[name]
+            _LOST[name] += 1
+        return times_gone_on(run_root(), name) + _LOST[name]
 
     @classmethod
     def execute(
@@ -78,15 +95,17 @@ class TrainLoRA(io.ComfyNode):
         when_changed: str, start: Any = None,
     ) -> io.NodeOutput:  # fmt: skip
         from_file = recipe.network.start_from.strip()
+        base = base_file(getattr(cls.hidden, "prompt", None), executing_node())
         task = Task(
-            model=HostModel(model, clip, vae), mark=training_mark(model, clip, vae), dataset=dataset, recipe=recipe,
-            root=run_root(), name=name, start=load_file(lora_file(from_file))[0] if from_file else start,
+            model=HostModel(model, clip, vae, file=base), mark=training_mark(model, clip, vae), dataset=dataset,
+            recipe=recipe, root=run_root(), name=name, start=load_file(lora_file(from_file))[0] if from_file else start,
         )  # fmt: skip
         with NodeReporter(name) as reporter:
             if preflight_only:
                 found = task.look_ahead(reporter)
                 return io.NodeOutput(*[blocked()] * 6, found.text(), ui={"text": [found.text()]})
             run = task.run(reporter, fork=when_changed == FORK)
+        _MADE[name] = run
         tensors, _ = load_file(run.checkpoint(0).file)
         losses = read_losses(run.folder)
         trained = with_lora(model, clip, tensors, 1.0)

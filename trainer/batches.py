@@ -18,6 +18,9 @@ from .ports import View
 from .recipe import Recipe
 from .streams import stream
 
+# Latents that are kept at hand: those of a few hundred pictures of 1024 pixels. The others are read again each time.
+KEPT_BYTES = 64 * 2**20
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
@@ -51,6 +54,8 @@ class Batches:
 
     def __init__(self, plan: Plan, recipe: Recipe, store: LatentStore) -> None:
         self.plan, self.recipe, self.store = plan, recipe, store
+        self._kept: dict[tuple[int, bool], Tensor] = {}
+        self._room = KEPT_BYTES
 
     def updates(self, first: int) -> Generator[Update, None, None]:
         """The run's updates from number `first` (counting from 1) on, each prepared while the last one is used."""
@@ -101,7 +106,7 @@ class Batches:
             view = drawn(record, bucket, looks) if settings.random_crop else centred(record, bucket)
             flipped = settings.flip_aug and float(torch.rand((), generator=looks)) < 0.5
             if is_fixed(settings):
-                latent = self.store.get(record, view, flipped)
+                latent = self._latent(index, view, flipped)
             else:
                 colors = looks if settings.color_aug else None
                 latent = self.store.encode(load_pixels(record, view, flipped=flipped, colors=colors))
@@ -124,6 +129,15 @@ class Batches:
             regular=tuple(self.plan.records[i].is_reg for i in indices),
             mask=torch.stack(masks) if masks else None,
         )
+
+    def _latent(self, index: int, view: View, flipped: bool) -> Tensor:
+        found = self._kept.get((index, flipped))
+        if found is None:
+            found = self.store.get(self.plan.records[index], view, flipped)
+            if found.nbytes <= self._room:
+                self._kept[index, flipped] = found
+                self._room -= found.nbytes
+        return found
 
     def _captions(self, indices: Sequence[int], generator: torch.Generator) -> tuple[str, ...]:
         settings = self.recipe.captions

@@ -20,7 +20,7 @@ class Conditioner:
 
     def __init__(self, model: Model, recipe: Recipe, *, frozen: bool) -> None:
         self._model, self._recipe, self.frozen = model, recipe, frozen
-        self._kept: dict[tuple[str, View], Any] = {}
+        self._kept: dict[str, Any] = {}
         self._bytes = 0
         self._full = False
 
@@ -36,16 +36,15 @@ class Conditioner:
         """One conditioning a caption."""
         if not self.frozen:
             return self._made(captions, views)
-        found: dict[int, Any] = {}
-        for i, key in enumerate(zip(captions, views, strict=True)):
-            if key not in self._kept:
+        found = []
+        for caption, view in zip(captions, views, strict=True):
+            made = self._kept.get(caption)
+            if made is None:
                 with torch.no_grad():
-                    [made] = self._made([key[0]], [key[1]])
-                self._keep(key, made)
-                found[i] = made
-            else:
-                found[i] = self._kept[key]
-        return [found[i] for i in range(len(captions))]
+                    [made] = self._made([caption], [view])
+                self._keep(caption, made)
+            found.append(self._model.seen_as(made, view))
+        return found
 
     def _made(self, captions: Sequence[str], views: Sequence[View]) -> list[Any]:
         settings = self._recipe.captions
@@ -57,12 +56,12 @@ class Conditioner:
             guidance=settings.guidance_scale,
         )
 
-    def _keep(self, key: tuple[str, View], made: Any) -> None:
+    def _keep(self, caption: str, made: Any) -> None:
         size = _bytes(made)
         while self._kept and self._bytes + size > KEPT_BYTES:
             self._full = True
             self._bytes -= _bytes(self._kept.pop(next(iter(self._kept))))
-        self._kept[key] = made
+        self._kept[caption] = made
         self._bytes += size
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from ..dataset.values import Dataset
+from ..dataset.values import Dataset, Record
 from .errors import KilnError
 from .files import whole
 from .plan import Plan
@@ -129,7 +129,7 @@ def describe(recipe: Recipe, dataset: Dataset, plan: Plan, facts: Mapping[str, s
         "ss_bucket_no_upscale": recipe.buckets.bucket_no_upscale,
         "ss_min_bucket_reso": recipe.buckets.min_bucket,
         "ss_max_bucket_reso": recipe.buckets.max_bucket,
-        "ss_num_train_images": sum(plan.repeats),
+        "ss_num_train_images": sum(n for n, r in zip(plan.repeats, plan.records, strict=True) if not r.is_reg),
         "ss_num_reg_images": sum(n for n, r in zip(plan.repeats, plan.records, strict=True) if r.is_reg),
         "ss_shuffle_caption": recipe.captions.shuffle_caption,
         "ss_keep_tokens": recipe.captions.keep_tokens,
@@ -137,13 +137,15 @@ def describe(recipe: Recipe, dataset: Dataset, plan: Plan, facts: Mapping[str, s
         "ss_prior_loss_weight": recipe.loss.prior_loss_weight,
         "ss_resolution": f"({recipe.buckets.resolution}, {recipe.buckets.resolution})",
         "ss_seed": recipe.seed,
+        "ss_datasets": json.dumps([_as_kohya_lists_it(recipe, dataset, plan)]),
         "ss_tag_frequency": json.dumps(_tag_frequency(dataset)),
-        "ss_dataset_dirs": json.dumps(_dataset_dirs(dataset)),
+        "ss_dataset_dirs": json.dumps(_dataset_dirs(record for record in dataset if not record.is_reg)),
+        "ss_reg_dataset_dirs": json.dumps(_dataset_dirs(record for record in dataset if record.is_reg)),
         "ss_bucket_info": json.dumps(_bucket_info(plan)),
         "modelspec.sai_model_spec": "1.0.0",
         "modelspec.resolution": size,
-        "modelspec.trigger_phrase": dataset.trigger,
-        "trained_words": dataset.trigger,
+        "modelspec.trigger_phrase": ", ".join(dataset.triggers),
+        "trained_words": ", ".join(dataset.triggers),
     }
     return {**{key: str(value) for key, value in values.items()}, **facts}
 
@@ -174,20 +176,53 @@ def network_args(recipe: Recipe) -> dict[str, Any]:
 def _tag_frequency(dataset: Dataset) -> dict[str, dict[str, int]]:
     found: dict[str, dict[str, int]] = {}
     for record in dataset:
+        if record.is_reg:
+            continue
         group = found.setdefault(f"{record.repeats}_{record.group or 'dataset'}", {})
         for tag in record.tags:
             group[tag] = group.get(tag, 0) + 1
     return found
 
 
-def _dataset_dirs(dataset: Dataset) -> dict[str, dict[str, int]]:
+def _dataset_dirs(records: Iterable[Record]) -> dict[str, dict[str, int]]:
     found: dict[str, dict[str, int]] = {}
-    for record in dataset:
+    for record in records:
         row = found.setdefault(
             f"{record.repeats}_{record.group or 'dataset'}", {"n_repeats": record.repeats, "img_count": 0}
         )
         row["img_count"] += 1
     return found
+
+
+def _as_kohya_lists_it(recipe: Recipe, dataset: Dataset, plan: Plan) -> dict[str, object]:
+    """The dataset as an entry of `ss_datasets`: its settings, counts and groups; where it lies is nobody's business."""
+    buckets, captions = recipe.buckets, recipe.captions
+    subsets = [
+        {
+            "image_dir": name.partition("_")[2], "img_count": row["img_count"], "num_repeats": row["n_repeats"],
+            "is_reg": is_reg, "color_aug": buckets.color_aug, "flip_aug": buckets.flip_aug,
+            "random_crop": buckets.random_crop, "shuffle_caption": captions.shuffle_caption,
+            "keep_tokens": captions.keep_tokens,
+        }
+        for is_reg in (False, True)
+        for name, row in _dataset_dirs(record for record in dataset if record.is_reg is is_reg).items()
+    ]  # fmt: skip
+    seen = Counter[bool]()
+    for repeats, record in zip(plan.repeats, plan.records, strict=True):
+        seen[record.is_reg] += repeats
+    return {
+        "is_dreambooth": True,
+        "batch_size_per_device": recipe.amount.batch_size,
+        "num_train_images": seen[False],
+        "num_reg_images": seen[True],
+        "resolution": [buckets.resolution, buckets.resolution],
+        "enable_bucket": buckets.enable_bucket,
+        "min_bucket_reso": buckets.min_bucket,
+        "max_bucket_reso": buckets.max_bucket,
+        "tag_frequency": _tag_frequency(dataset),
+        "bucket_info": _bucket_info(plan),
+        "subsets": subsets,
+    }
 
 
 def _bucket_info(plan: Plan) -> dict[str, object]:

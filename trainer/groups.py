@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..dataset.settings import check_settings, setting
+from .prompts import parse_prompt
 from .spans import parse_span
 
 NETWORKS = ("LoRA", "LoHa", "LoKr", "DyLoRA", "GLoRA", "OFT", "BOFT")
@@ -356,7 +357,11 @@ class Saving:
     )
     validate_every: str = setting("1 epoch", "How often the held-out images are tested.", detail=True)
     sample_prompts: tuple[str, ...] = setting(
-        (), "Prompts painted while training, one a line; empty paints none.", split="lines", detail=True
+        (),
+        "Prompts painted while training, one a line; empty paints none. Options of its own come last, as in kohya's: "
+        "--n negative prompt, --w width, --h height, --d seed, --s steps, --l guidance.",
+        split="lines",
+        detail=True,
     )
     sample_every: str = setting("1 epoch", "How often they are painted.", detail=True)
     sample_steps: int = setting(20, "Sampling steps of these pictures.", low=1, high=1000, step=1, detail=True)
@@ -364,6 +369,11 @@ class Saving:
 
     def __post_init__(self) -> None:
         _check(self, "save_every", "validate_every", "sample_every")
+        for line in self.sample_prompts:
+            try:
+                parse_prompt(line)
+            except ValueError as error:
+                raise ValueError(f"Saving.sample_prompts: {error}") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from typing import Any
 
 from .kohya_sheet import Sheet
 from .kohya_values import settle
+from .prompts import known_options, parse_prompt
 
 
 def read_saving(sheet: Sheet) -> dict[str, Any]:
@@ -54,35 +54,17 @@ def read_samples(sheet: Sheet) -> dict[str, Any]:
         for name in ("sample_every_n_epochs", "sample_every_n_steps") if found else ():
             sheet.say(name, "default", "no previews: no prompts")
         return {}
-    prompts, options, ignored = parse_prompts(text.splitlines())
+    prompts, left_out = known_options(text.splitlines())
     words = "1 prompt" if len(prompts) == 1 else f"{len(prompts)} prompts"
-    for option, setting, kind in (("s", "sample_steps", int), ("l", "sample_cfg", float)):
-        if option in options:
-            found[setting] = settle(sheet, "sample_text", setting, kind(options[option]))
-            words += f", {setting} = {options[option]}"
-    if ignored:
-        words += f"; left out: {', '.join(f'--{name}' for name in ignored)} (size and seed are the run's own)"
+    given = [parse_prompt(line).given for line in prompts]
+    for letter, name, setting in (("s", "steps", "sample_steps"), ("l", "cfg", "sample_cfg")):
+        values = {options.get(name) for options in given}
+        if len(values) == 1 and None not in values:
+            # What all of them say is a setting here.
+            found[setting] = settle(sheet, "sample_text", setting, values.pop())
+            prompts = tuple(re.sub(rf"\s--{letter}\s+\S+", "", line, flags=re.IGNORECASE) for line in prompts)
+            words += f", {setting} = {found[setting]:g}"
+    if left_out:
+        words += f"; left out: {', '.join(f'--{name}' for name in left_out)}"
     sheet.say("sample_text", "applied", words)
     return {**found, "sample_prompts": prompts}
-
-
-def parse_prompts(lines: Iterable[str]) -> tuple[tuple[str, ...], dict[str, str], tuple[str, ...]]:
-    """Prompts of sd-scripts' text form, the first `--s` (steps) and `--l` (guidance), and options that are left out.
-
-    A line is a prompt with options after it: `1girl, smile --n bad hands --w 512 --s 28`; # starts a remark.
-    """
-    prompts: list[str] = []
-    options: dict[str, str] = {}
-    ignored: dict[str, None] = {}
-    for line in lines:
-        if not line.strip() or line.startswith("#"):
-            continue
-        prompt, *rest = line.strip().split(" --")
-        prompts.append(prompt.strip())
-        for option in rest:
-            found = re.fullmatch(r"([sl]) ([\d.]+)", option.strip(), re.IGNORECASE)
-            if found:
-                options.setdefault(found[1].lower(), found[2])
-            else:
-                ignored[option.split(" ")[0]] = None
-    return tuple(prompts), options, tuple(ignored)

@@ -18,6 +18,7 @@ from .kohya_keys import ABSENT, ARGUMENT_NAMES, BLOCK_RANKS, BLOCK_WEIGHTS, DIRE
 from .kohya_settings import PRECISIONS, read_settings
 from .kohya_sheet import Sheet
 from .optim import ADAPTIVE
+from .prompts import parse_prompt
 from .recipe import Recipe, group_of
 from .spans import parse_span
 
@@ -27,6 +28,7 @@ _ALGORITHMS = {
     "BOFT": "boft",
 }  # fmt: skip
 _SPANS = ("warmup", "lr_decay", "stop_text_at", "save_every", "validate_every", "sample_every")
+_PREVIEWS = ("sample_prompts", "sample_steps", "sample_cfg")
 _WHY = {
     "warmup": "sd-scripts counts warmup in steps or as a share, and constant has none",
     "lr_decay": "sd-scripts counts it in steps or as a share, and only warmup_stable_decay has it",
@@ -58,10 +60,20 @@ def write_config(recipe: Recipe, *, dataset_file: str = "", prompts_file: str = 
 
 
 def write_prompts(recipe: Recipe) -> str:
-    """The text of sd-scripts' file of preview prompts, with steps (`--s`) and guidance (`--l`)."""
-    saving = recipe.saving
-    ends = f" --s {saving.sample_steps} --l {saving.sample_cfg:g}"
-    return "".join(f"{_one_line(prompt)}{ends}\n" for prompt in saving.sample_prompts)
+    """The text of sd-scripts' file of preview prompts. Steps (`--s`) and guidance (`--l`) stand in each line."""
+    saving, text = recipe.saving, ""
+    usual = {"steps": f" --s {saving.sample_steps}", "cfg": f" --l {saving.sample_cfg:g}"}
+    for line in saving.sample_prompts:
+        given = parse_prompt(line).given
+        text += _one_line(line) + "".join(words for name, words in usual.items() if name not in given) + "\n"
+    return text
+
+
+def _previews(recipe: Recipe) -> list[tuple[str, str, dict[str, Any]]]:
+    """What is painted: prompt, negative prompt and numbers of each line."""
+    saving, lines = recipe.saving, map(parse_prompt, recipe.saving.sample_prompts)
+    usual = {"steps": saving.sample_steps, "cfg": saving.sample_cfg}
+    return [(line.prompt, line.negative, {**usual, **line.given}) for line in lines]
 
 
 def save_config(folder: Path, name: str, recipe: Recipe, dataset: Dataset | None) -> Path:
@@ -115,7 +127,11 @@ def lost_settings(recipe: Recipe, settings: Mapping[str, Any]) -> dict[str, tupl
         sheet.put(key, key, value)
     if "sample_prompts" in settings:
         sheet.put("sample_text", "sample_prompts", write_prompts(recipe))
-    found = recipe.differences(read_settings(sheet))
+    again = read_settings(sheet)
+    found = recipe.differences(again)
+    if recipe.saving.sample_prompts and _previews(recipe) == _previews(again):
+        # Said in other places, and the same.
+        found = {name: pair for name, pair in found.items() if name not in _PREVIEWS}
     return {
         name: pair for name, pair in found.items() if name not in _SPANS or parse_span(pair[0]) != parse_span(pair[1])
     }

@@ -223,7 +223,7 @@ def _gather(session: Session) -> None:
 def _encode_captions(session: Session) -> None:
     """Every caption that stays the same and is kept, before the first step rather than in it."""
     recipe, plan = session.recipe, session.plan
-    if varies(recipe.captions) or not is_fixed(recipe.buckets):
+    if varies(recipe.captions):
         return
     rows = [row for row, repeats in enumerate(plan.repeats) if repeats]
     captions = [written(plan.records[row], recipe.captions) for row in rows]

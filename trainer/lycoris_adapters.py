@@ -56,6 +56,11 @@ class Lycoris:
         if settings.network_type == "DyLoRA":
             # One rank after another, so that every smaller rank is a LoRA too.
             options["block_size"] = 1
+        if not isinstance(layer.module, nn.Linear | nn.Conv2d):
+            raise KilnError(
+                f"{settings.network_type} by LyCORIS cannot be put on {layer.key}, whose weights are packed "
+                f"({type(weight).__name__}); load the model in 16 bits, or choose LoRA without DoRA and Tucker form."
+            )
         exact = _CLASSES[settings.network_type][2] and not settings.dora
         if not exact and (not weight.dtype.is_floating_point or weight.dtype.itemsize == 1):
             what = "DoRA" if settings.dora else settings.network_type

@@ -45,9 +45,14 @@ def make_adapters(
     """
     weights = block_weights(blocks, counts)
     ranks = {name: block_ranks(name, getattr(blocks, name), counts) for name in RANK_LISTS}
+    shares = {"base"}
+    if network.conv_dim or blocks.conv_block_dims:
+        shares |= {"locon"} if _is_plain(network) else {"locon", "lycoris"}
     placed = []
     for layer in layers:
         if layer.part not in parts or not _wanted(layer, network):
+            continue
+        if start is None and layer.share not in shares:
             continue
         rate = weights.of(layer) if weights else 1.0
         kind = "conv_block" if layer.conv else "block"
@@ -77,7 +82,7 @@ def _adapter(
     generator: torch.Generator,
     start: Mapping[str, Tensor] | None,
 ) -> Adapter | None:
-    plain = network.network_type == "LoRA" and not network.dora and not network.use_tucker
+    plain = _is_plain(network)
     if start is None:
         return (Lora if plain else Lycoris)(layer, rank, alpha, generator, network) if rank else None
     if not any(key.startswith(f"{layer.key}.") for key in start):
@@ -99,6 +104,11 @@ def _adapter(
     adapter: Adapter = (Lora if plain else Lycoris)(layer, rank, alpha, generator, network)
     adapter.load(start)
     return adapter
+
+
+def _is_plain(network: Network) -> bool:
+    """Whether it is LoRA or LoCon, our own adapter's; LyCORIS makes everything else."""
+    return network.network_type == "LoRA" and not network.dora and not network.use_tucker
 
 
 def _wanted(layer: Layer, network: Network) -> bool:

@@ -19,6 +19,8 @@ HUBER = ("huber", "smooth_l1")
 """Forms of the error that turn linear at `huber_c`."""
 # sd-scripts' ceiling of the SNR in debiased estimation.
 DEBIASED_SNR = 1000.0
+# Where the tables of flow models end there is no signal at all, and the weight would be infinite.
+LEAST_DEBIASED_SNR = 1e-6
 
 
 def native_weight(schedule: Schedule, sigma: Tensor) -> Tensor:
@@ -99,7 +101,7 @@ def level_weight(schedule: Schedule, sigma: Tensor, settings: Loss, kind: str) -
     if settings.scale_v_pred_loss and kind == "v":
         weight = weight * ratio / (ratio + 1)
     if settings.debiased_estimation:
-        capped = ratio.clamp(max=DEBIASED_SNR)
+        capped = ratio.clamp(LEAST_DEBIASED_SNR, DEBIASED_SNR)
         weight = weight * (1 / (capped + 1) if kind == "v" else capped.rsqrt())
     return weight
 

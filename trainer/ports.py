@@ -24,6 +24,9 @@ class Layer:
     """`unet` or `text`."""
     conv: bool
     """Whether it is a convolution larger than 1x1 (LoCon's share)."""
+    share: str = "base"
+    """Who trains it: every network, `locon`, which is any with ranks for convolutions, or `lycoris`, its networks with
+    such ranks."""
     t5: bool = False
     """Whether it is T5's, which is larger than many diffusion models and trained only when asked for."""
     place: tuple[str, int] | None = None
@@ -95,11 +98,23 @@ class Model(Protocol):
         `max_tokens` 0 reads all; `guidance` is what a distilled model is told, 0 the host's own.
         """
 
+    def seen_as(self, cond: Any, view: View) -> Any:
+        """A conditioning for a picture that is seen otherwise; the words are not read again."""
+
     def denoise(self, x_t: Tensor, sigma: Tensor, conds: Sequence[Any]) -> Tensor:
         """Predicted x0. Differentiable."""
 
     def sample(
-        self, prompt: str, *, width: int, height: int, steps: int, cfg: float, seed: int, clip_skip: int
+        self,
+        prompt: str,
+        *,
+        negative: str,
+        width: int,
+        height: int,
+        steps: int,
+        cfg: float,
+        seed: int,
+        clip_skip: int,
     ) -> Tensor:
         """A picture [H, W, 3] in 0..1, painted by the host's own sampler with the adapters in place."""
 

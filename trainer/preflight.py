@@ -44,6 +44,10 @@ ONLY_WITH: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "use_tucker": ("conv_dim", ()),
     "conv_alpha": ("conv_dim", ()),
     "loraplus_text_lr_ratio": ("text_lr", ()),
+    "loraplus_unet_lr_ratio": ("unet_lr", ()),
+    "min_bucket": ("enable_bucket", ()),
+    "max_bucket": ("enable_bucket", ()),
+    "bucket_no_upscale": ("enable_bucket", ()),
     "multires_noise_discount": ("multires_noise_iterations", ()),
     "noise_offset_random_strength": ("noise_offset", ()),
     "ip_noise_gamma_random_strength": ("ip_noise_gamma", ()),
@@ -52,7 +56,10 @@ ONLY_WITH: Mapping[str, tuple[str, tuple[str, ...]]] = {
 }
 # Made for noise and v prediction; sd-scripts leaves them out with flow models.
 NOT_FOR_FLOW = ("noise_offset", "multires_noise_iterations", "ip_noise_gamma")
-FAVOUR_LOW_NOISE = ("min_snr_gamma", "debiased_estimation")
+OTHERWISE_ON_FLOW = {
+    "min_snr_gamma": "it weighs middle noise levels, and the ends hardly count",
+    "debiased_estimation": "it favours the highest noise strongly",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -293,8 +300,8 @@ def _noise(recipe: Recipe, kind: str) -> list[str]:
         notes.append(f"scale_v_pred_loss means nothing here: the model predicts {kind}.")
     if kind == "flow":
         notes += [
-            f"{name} was made for noise and v prediction; on a flow model it favours low noise strongly."
-            for name in FAVOUR_LOW_NOISE
+            f"{name} was made for noise and v prediction; on a flow model {words}."
+            for name, words in OTHERWISE_ON_FLOW.items()
             if recipe.setting(name)
         ]
         notes += [

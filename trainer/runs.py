@@ -66,6 +66,7 @@ class RunFolder:
             "trigger": dataset.trigger,
             "traits": list(shares),
             "trait_shares": shares,
+            "traits_of_words": _traits_of_words(dataset),
             "origin": origin,
             "started_at": str(time.time()),
             "went_on": 0,
@@ -201,6 +202,21 @@ def _trait_shares(dataset: Dataset) -> dict[str, float]:
     return {tag: round(counts[tag] / len(trained), 4) for tag in sorted(counts)}
 
 
+def _traits_of_words(dataset: Dataset) -> dict[str, dict[str, float]]:
+    """Shares as `_trait_shares` gives them, of the pictures that have each trigger which some lack: of an outfit, or of
+    one of several characters. Under "" stand the pictures that have none of these; empty where all have the same.
+    """
+    trained = [record for record in dataset if not record.is_reg]
+    having = {word: [record for record in trained if record.has_word(word)] for word in dataset.triggers}
+    some = {word: records for word, records in having.items() if records and len(records) < len(trained)}
+    if not some:
+        return {}
+    named = {id(record) for records in some.values() for record in records}
+    rest = [record for record in trained if id(record) not in named]
+    every = {**some, **({"": rest} if rest else {})}
+    return {word: _trait_shares(Dataset(records=tuple(records))) for word, records in every.items()}
+
+
 def fingerprint(recipe: Recipe, dataset: Dataset, model: str) -> str:
     """A sha256 in hex of everything that decides the result; `model` stands for the loaded base."""
     text = json.dumps(recipe.learned(), sort_keys=True)
@@ -313,6 +329,7 @@ def load_run(folder: Path) -> Run:
         trigger=about["trigger"],
         traits=tuple(about["traits"]),
         trait_shares=about.get("trait_shares", {}),
+        traits_of_words=about.get("traits_of_words", {}),
     )
 
 

@@ -83,8 +83,9 @@ def restore(
         schedule.load_state_dict(state["schedule"])
     except (ValueError, RuntimeError, LookupError, TypeError) as error:
         raise KilnError(
-            f"What this run left to go on from does not fit any more ({error}). Put the packages back to the versions "
-            f"that it began with, or give the run another name to begin anew; its LoRAs stay as they are."
+            f"What this run left to go on from does not fit any more ({error}): this pack or a package was updated. "
+            f"Put the versions back that it began with, or give the run another name to begin anew; its LoRAs stay as "
+            f"they are."
         ) from error
     if average is not None:
         for mine, saved in zip(average.shadow, state["average"], strict=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -46,15 +46,18 @@ def make_update(session: Session, update: Update) -> None:
             loss = losses(session, batch).sum() / images
             backward(loss * session.scale)
             total = total + loss.detach()
-    if session.scale != 1 and (grads := [p.grad for p in session.parameters if p.grad is not None]):
+    grads = [parameter.grad for parameter in session.parameters if parameter.grad is not None]
+    if session.scale != 1 and grads:
         torch._foreach_mul_(grads, 1 / session.scale)
-    limit = session.recipe.optimizer.max_grad_norm or math.inf
-    norm = torch.nn.utils.clip_grad_norm_(session.parameters, limit)
+    norm = total_norm(grads)
     used = rates(session.optimizer)
     # The one time a step that the host waits for the device.
     loss_value, norm_value = torch.stack([torch.as_tensor(total), norm.to(torch.as_tensor(total).device)]).tolist()
     session.whole = False
     if math.isfinite(loss_value) and math.isfinite(norm_value):
+        limit = session.recipe.optimizer.max_grad_norm or math.inf
+        if norm_value > limit:
+            torch._foreach_mul_(grads, limit / (norm_value + 1e-6))
         session.optimizer.step()
         _limit_norms(session)
         if session.average:
@@ -74,6 +77,15 @@ def make_update(session: Session, update: Update) -> None:
             f"{update.step}); what was saved so far is whole. Lower unet_lr and text_lr, or train in bf16 or fp32 "
             "instead of fp16; the same recipe would diverge again."
         )
+
+
+def total_norm(grads: Sequence[Tensor]) -> Tensor:
+    """The norm of all gradients together, fp32 [], as `torch.nn.utils.clip_grad_norm_` takes it."""
+    if not grads:
+        return torch.zeros(())
+    norms = torch._foreach_norm(list(grads))
+    total: Tensor = torch.linalg.vector_norm(torch.stack([norm.to(norms[0].device) for norm in norms]))
+    return total
 
 
 def backward(loss: Tensor) -> None:

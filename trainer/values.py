@@ -30,6 +30,8 @@ class Run:
     traits: tuple[str, ...] = ()
     # In what share of the pictures each was; runs of older versions do not say.
     trait_shares: Mapping[str, float] = field(default_factory=dict)
+    # The same for each trigger that only some of the pictures have; under "" for those that have none of them.
+    traits_of_words: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def checkpoint(self, epoch: int) -> Checkpoint:
         """The saved epoch of that number; 0 is the last one. Raises `KilnError` when it was not saved."""

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from .prompts import words_of
 from .runs import NOTES, RESERVED, read_about
 from .state import FILE as STATE_FILE
 
@@ -49,7 +50,7 @@ def overview(folder: Path) -> dict[str, Any]:
         **{key: ahead.get(key, 0) for key in ("steps", "steps_an_epoch", "epochs")},
         "doubts": ahead.get("notes", []),
         "report": ahead.get("text", ""),
-        "prompts": recipe.get("saving", {}).get("sample_prompts", []),
+        "prompts": [words_of(line) for line in recipe.get("saving", {}).get("sample_prompts", [])],
         "checkpoints": [
             {"epoch": row["epoch"], "step": row["step"], "there": (folder / row["file"]).is_file()}
             for row in about["checkpoints"]

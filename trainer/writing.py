@@ -15,6 +15,7 @@ from .formats import save_file
 from .optim import switch
 from .plan import Plan
 from .ports import Asked
+from .prompts import SamplePrompt, parse_prompt
 from .session import Session
 from .spans import parse_span
 from .state import save_state
@@ -122,27 +123,30 @@ def save_progress(session: Session) -> None:
 def _paint(session: Session) -> None:
     saving, files = session.recipe.saving, []
     side = session.recipe.buckets.resolution
-    for number, prompt in enumerate(saving.sample_prompts or [_plain_prompt(session)]):
+    lines = map(parse_prompt, saving.sample_prompts) if saving.sample_prompts else [_plain_prompt(session)]
+    for number, line in enumerate(lines):
         files.append(session.folder.sample_file(session.step, number))
         if files[-1].is_file():
             continue
-        seed = derived(session.recipe.seed, "samples", number)
+        usual = {
+            "width": side,
+            "height": side,
+            "steps": saving.sample_steps,
+            "cfg": saving.sample_cfg,
+            "seed": derived(session.recipe.seed, "samples", number),
+        }
+        clip_skip = session.recipe.captions.clip_skip
         picture = session.model.sample(
-            prompt,
-            width=side,
-            height=side,
-            steps=saving.sample_steps,
-            cfg=saving.sample_cfg,
-            seed=seed,
-            clip_skip=session.recipe.captions.clip_skip,
+            line.prompt, negative=line.negative, clip_skip=clip_skip, **{**usual, **line.given}
         )
         session.folder.keep_sample(picture, session.step, number)
     session.reporter.painted(session.step, files)
 
 
-def _plain_prompt(session: Session) -> str:
-    """What is painted on demand by a recipe without prompts: the trigger, else the first caption."""
-    return str(session.folder.about["trigger"]) or written(session.plan.records[0], session.recipe.captions)
+def _plain_prompt(session: Session) -> SamplePrompt:
+    """What is painted on demand by a recipe without prompts: the trigger, else the first caption, without emphasis."""
+    words = str(session.folder.about["trigger"]) or written(session.plan.records[0], session.recipe.captions)
+    return SamplePrompt(prompt=words.replace("(", "\\(").replace(")", "\\)"))
 
 
 def _due(span: str, step: int, plan: Plan) -> bool:

@@ -98,9 +98,10 @@ def test_every_saved_name_is_in_cores_map(name: str, tried: Callable[[str], Any]
 
 @EACH
 def test_core_changes_every_layer_that_learned_and_nothing_else(name: str, tried: Callable[[str], Any]) -> None:
-    seen, idle = tried(name), FAMILIES[name].idle
-    assert [key for key in seen.still if not any(fnmatchcase(key, pattern) for pattern in idle)] == []
+    seen, idle, rounded = tried(name), FAMILIES[name].idle, FAMILIES[name].rounded
+    assert [key for key in seen.still if not any(fnmatchcase(key, pattern) for pattern in (*idle, *rounded))] == []
     assert [pattern for pattern in idle if not any(fnmatchcase(key, pattern) for key in seen.still)] == []
+    assert [pattern for pattern in rounded if not any(fnmatchcase(key, pattern) for key in seen.keys)] == []
     assert set(seen.moved) == set(seen.keys) - set(seen.still)
     assert seen.astray == ()
 

@@ -71,3 +71,22 @@ def test_each_encoder_is_asked_once_for_a_batch_and_gets_its_gradients(model: An
     assert weight.grad is not None
     assert weight.grad.abs().sum() > 0
     assert all("encode" not in encoder.__dict__ for encoder in encoders)
+
+
+def test_a_conditioning_can_be_seen_otherwise_without_reading_its_words_again(model: Any) -> None:
+    import torch
+
+    from lora_kiln.trainer.ports import View
+
+    whole = View(original=(64, 64), crop=(0, 0), target=(64, 64))
+    part = View(original=(200, 100), crop=(30, 10), target=(64, 128))
+    settings = {"clip_skip": 1, "max_tokens": 0}
+    with torch.no_grad():
+        [first], [wanted] = (model.encode_text(["1girl"], [view], **settings) for view in (whole, part))
+    seen = model.seen_as(first, part)
+    assert seen[0] is first[0]
+    assert seen[1]["crop_w"] == 30
+    assert first[1]["crop_w"] == 0
+    for name, value in wanted[1].items():
+        if not isinstance(value, torch.Tensor):
+            assert seen[1][name] == value, name

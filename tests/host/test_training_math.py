@@ -68,6 +68,13 @@ def test_a_caption_is_read_word_by_word_without_emphasis(world: Any, caption: st
     assert sum(token != 49407 for token, _ in tokens[0]) > sum(token != 49407 for token, _ in plain[0])
 
 
+@pytest.mark.parametrize("caption", ["\\m/", ">:\\, smile", "cat \\ dog"])
+def test_backslashes_are_read_as_in_a_prompt(world: Any, caption: str) -> None:
+    from lora_kiln.host.model import escape
+
+    assert world.clip.tokenize(escape(caption)) == world.clip.tokenize(caption)
+
+
 def test_every_layer_has_a_name_of_its_own_that_core_loads_into_that_very_layer(world: Any) -> None:
     import torch
 
@@ -91,7 +98,19 @@ def test_every_layer_has_a_name_of_its_own_that_core_loads_into_that_very_layer(
     ):
         assert key in keys
     assert {layer.part for layer in layers} == {"unet", "text"}
-    assert any(layer.conv for layer in layers)
+    shares = {layer.key: layer.share for layer in layers}
+    for key, share in {
+        "lora_unet_down_blocks_1_attentions_0_proj_in": "base",
+        "lora_unet_down_blocks_0_resnets_0_conv1": "locon",
+        "lora_unet_down_blocks_1_resnets_0_time_emb_proj": "locon",
+        "lora_unet_up_blocks_0_resnets_0_conv_shortcut": "locon",
+        "lora_unet_down_blocks_0_downsamplers_0_conv": "locon",
+        "lora_unet_conv_in": "lycoris",
+        "lora_unet_conv_out": "lycoris",
+        "lora_unet_time_embedding_linear_1": "lycoris",
+        "lora_te_text_model_encoder_layers_0_mlp_fc1": "base",
+    }.items():
+        assert shares.get(key) == share, key
 
 
 def test_a_saved_lora_loaded_by_core_does_what_the_attached_adapters_did(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from PIL import Image
 from demo.hosting import Host, HostInterrupted, Message
 
 Workflow = dict[str, Any]
+CHECKPOINT = "kiln-world-sd15.safetensors"
 
 
 def forget(host: Host) -> None:
@@ -33,7 +36,9 @@ def progress_of(heard: list[Message], node: str) -> list[tuple[int, int]]:
     ]
 
 
-def test_the_graph_trains_saves_and_sweeps_and_trains_once_only(host: Host, workflow: Workflow, pictures: Path) -> None:
+def test_the_graph_trains_saves_and_sweeps_and_trains_once_only(
+    host: Host, workflow: Workflow, pictures: Path, root: Path
+) -> None:
     heard: list[Message] = []
     result = host.run(workflow, heard.append, timeout=300)
     run = host.base / "output" / "kiln" / pictures.name
@@ -56,6 +61,9 @@ def test_the_graph_trains_saves_and_sweeps_and_trains_once_only(host: Host, work
     assert metadata["trained_words"] == "mirelva"
     assert metadata["ss_base_model_version"] == "sd_v1"
     assert metadata["modelspec.architecture"] == "stable-diffusion-v1/lora"
+    checkpoint = (root / "demo" / "models" / "checkpoints" / CHECKPOINT).read_bytes()
+    assert metadata["ss_sd_model_name"] == CHECKPOINT
+    assert metadata["ss_sd_model_hash"] == hashlib.sha256(checkpoint[0x100000:0x110000]).hexdigest()[:8]
     assert f"kiln/{saved.name}" in host.object_info()["LoraLoader"]["input"]["required"]["lora_name"][0]
 
     (grid,) = result["outputs"]["grid"]["images"]
@@ -115,3 +123,39 @@ def test_a_changed_recipe_gets_a_folder_of_its_own(host: Host, workflow: Workflo
     ]
     assert len(losses[0]) == len(losses[1])
     assert losses[0] != losses[1]
+
+
+def test_a_run_that_was_deleted_is_trained_again_by_the_same_graph(
+    host: Host, workflow: Workflow, pictures: Path
+) -> None:
+    graph = {key: value for key, value in workflow.items() if key not in ("sweep", "grid", "cells", "report")}
+    graph["recipe"]["inputs"].update(epochs=1)
+    run = host.base / "output" / "kiln" / pictures.name
+    for trains in (True, False):
+        heard: list[Message] = []
+        host.run(graph, heard.append, timeout=300)
+        assert bool(progress_of(heard, "train")) is trains
+    shutil.rmtree(run)
+    heard = []
+    host.run(graph, heard.append, timeout=300)
+    assert progress_of(heard, "train")
+    assert (run / "run.json").is_file()
+
+
+def test_the_checkpoint_is_found_past_loras_reroutes_and_other_models(inside: Path) -> None:
+    from lora_kiln.host.base_file import base_file
+
+    graph = {
+        "1": {"inputs": {"ckpt_name": CHECKPOINT}},
+        "2": {"inputs": {"model": ["1", 0], "clip": ["1", 1], "lora_name": "some.safetensors", "strength_model": 1.0}},
+        "3": {"inputs": {"": ["2", 0]}},
+        "4": {"inputs": {"model": ["3", 0], "vae": ["8", 0], "name": "some.safetensors"}},
+        "5": {"inputs": {"model": ["9", 0]}},
+        "6": {"inputs": {"model": ["6", 0]}},
+    }
+    assert inside
+    found = base_file(graph, "4")
+    assert found is not None
+    assert found.name == CHECKPOINT
+    assert [base_file(graph, node) for node in ("5", "6", "9")] == [None] * 3
+    assert base_file(None, "4") is None

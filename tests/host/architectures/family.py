@@ -96,6 +96,8 @@ class Family:
     """Learning rate; the wider a network, the smaller."""
     idle: tuple[str, ...] = ()
     """Patterns of saved names whose layers learn nothing, because no gradient or only zeros reach them here."""
+    rounded: tuple[str, ...] = ()
+    """Patterns of saved names whose gradient is zero by arithmetic, so that rounding alone may move them."""
     mute: bool = False
     """Whether the caption says nothing to the network here."""
     note: str = ""

@@ -107,7 +107,7 @@ FAMILIES = (
     ),
     _sd(
         "Stable_Zero123", "Stable Zero123", {**UNET, "in_channels": 8, "context_dim": 768}, text=(1, 768),
-        markers=_zero123, idle=("*_attn2_to_q", "*_attn2_to_k"),
+        markers=_zero123, rounded=("*_attn2_to_q", "*_attn2_to_k"),
         note="The picture that it turns is blank. One token of conditioning gives cross-attention nothing to weigh.",
     ),
     _sd(

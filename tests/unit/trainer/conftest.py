@@ -60,6 +60,7 @@ class FakeModel:
         self.is_open = False
         self.encoded: list[str] = []
         self.views: list[View] = []
+        self.seen: list[View] = []
 
     def modules(self) -> tuple[nn.Module, ...]:
         return self.conv, self.mix, self.words
@@ -98,6 +99,10 @@ class FakeModel:
                 bags[row, zlib.crc32(word.encode()) % WORDS] += 1
         return list(self.words(bags))
 
+    def seen_as(self, cond: Any, view: View) -> Any:
+        self.seen.append(view)
+        return cond
+
     def denoise(self, x_t: Tensor, sigma: Tensor, conds: Sequence[Any]) -> Tensor:
         assert self.is_open
         self.calls += 1
@@ -115,7 +120,16 @@ class FakeModel:
         return "averages of eight by eight pixels"
 
     def sample(
-        self, prompt: str, *, width: int, height: int, steps: int, cfg: float, seed: int, clip_skip: int
+        self,
+        prompt: str,
+        *,
+        negative: str,
+        width: int,
+        height: int,
+        steps: int,
+        cfg: float,
+        seed: int,
+        clip_skip: int,
     ) -> Tensor:
         level = zlib.crc32(f"{prompt} {seed}".encode()) % 256 / 255
         return torch.full((height, width, 3), level) + self.mix(torch.ones(8)).mean() * 0

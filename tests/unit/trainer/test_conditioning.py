@@ -15,14 +15,14 @@ from lora_kiln.trainer.recipe import Recipe
 VIEW = View(original=(64, 64), crop=(0, 0), target=(64, 64))
 
 
-def test_a_frozen_text_encoder_is_asked_once_for_each_caption_and_view(fake_model: Any) -> None:
+def test_a_frozen_text_encoder_is_asked_once_for_each_caption_however_it_is_seen(fake_model: Any) -> None:
     model = fake_model()
     conditioner = Conditioner(model, Recipe(), frozen=True)
     other = dataclasses.replace(VIEW, crop=(8, 0))
     first = conditioner.encode(["a", "b", "a"], [VIEW, VIEW, other])
     again = conditioner.encode(["a", "a", "b"], [other, VIEW, VIEW])
-    assert model.encoded == ["a", "b", "a"]
-    assert model.views == [VIEW, VIEW, other]
+    assert model.encoded == ["a", "b"]
+    assert model.seen == [VIEW, VIEW, other, other, VIEW, VIEW]
     assert all(torch.equal(a, b) for a, b in zip(first, (again[1], again[2], again[0]), strict=True))
 
 

@@ -103,7 +103,7 @@ def test_the_metadata_says_how_it_was_trained(pictures: Callable[..., Dataset]) 
         "ss_seed": "9",
         "ss_min_snr_gamma": "5.0",
         "ss_max_train_steps": "120",
-        "ss_num_train_images": "12",
+        "ss_num_train_images": "6",
         "ss_num_reg_images": "6",
         "modelspec.architecture": "x/lora",
         "modelspec.resolution": "1024x1024",
@@ -113,12 +113,15 @@ def test_the_metadata_says_how_it_was_trained(pictures: Callable[..., Dataset]) 
     assert expected.items() <= metadata.items()
     assert all(isinstance(value, str) for value in metadata.values())
     assert json.loads(metadata["ss_network_args"])["conv_dim"] == 2
-    assert json.loads(metadata["ss_tag_frequency"]) == {
-        "3_kierose": {"kiln": 2, "red": 1, "blue": 1},
-        "1_girl": {"kiln": 1, "lime": 1},
-    }
-    assert json.loads(metadata["ss_dataset_dirs"])["3_kierose"] == {"n_repeats": 3, "img_count": 2}
+    assert json.loads(metadata["ss_tag_frequency"]) == {"3_kierose": {"kiln": 2, "red": 1, "blue": 1}}
+    assert json.loads(metadata["ss_dataset_dirs"]) == {"3_kierose": {"n_repeats": 3, "img_count": 2}}
+    assert json.loads(metadata["ss_reg_dataset_dirs"]) == {"1_girl": {"n_repeats": 1, "img_count": 1}}
     assert json.loads(metadata["ss_bucket_info"])["buckets"]["0"] == {"resolution": [1024, 1024], "count": 12}
+    [listed] = json.loads(metadata["ss_datasets"])
+    assert (listed["num_train_images"], listed["num_reg_images"], listed["resolution"]) == (6, 6, [1024, 1024])
+    assert listed["tag_frequency"] == {"3_kierose": {"kiln": 2, "red": 1, "blue": 1}}
+    rows = [(row["image_dir"], row["num_repeats"], row["img_count"], row["is_reg"]) for row in listed["subsets"]]
+    assert rows == [("kierose", 3, 2, False), ("girl", 1, 1, True)]
 
 
 @pytest.fixture

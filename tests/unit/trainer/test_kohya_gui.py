@@ -166,6 +166,8 @@ def test_the_shared_file_is_the_preset_of_its_article(tmp_path: Path) -> None:
         ({"save_every_n_epochs": 0, "save_every_n_steps": 250, "save_last_n_steps": 500},
          {"save_every": "250 steps", "keep_last": 3}),
         ({"sample_every_n_steps": 25, "sample_prompts": "1girl, smile --s 28 --w 512\nrain --l 7.5"},
+         {"sample_prompts": ("1girl, smile --s 28 --w 512", "rain --l 7.5"), "sample_every": "25 steps"}),
+        ({"sample_every_n_steps": 25, "sample_prompts": "1girl, smile --s 28 --L 7.5\nrain --l 7.5 --s 28"},
          {"sample_prompts": ("1girl, smile", "rain"), "sample_steps": 28, "sample_cfg": 7.5,
           "sample_every": "25 steps"}),
         ({"additional_parameters": "--network_train_unet_only --max_grad_norm=0.5"},

@@ -164,11 +164,13 @@ def test_a_key_of_two_sections_is_told_twice_and_the_last_counts(tmp_path: Path)
 
 
 def test_prompts_are_read_from_their_file(tmp_path: Path) -> None:
-    (tmp_path / "prompts.txt").write_text("# remark\n1girl, rain --n blurry --s 30\n\n", encoding="utf-8")
+    text = "# remark\n1girl, rain --n blurry --ss ddim --s 30\n\n"
+    (tmp_path / "prompts.txt").write_text(text, encoding="utf-8")
     reading = scripts(tmp_path, 'train_batch_size = 2\nsample_prompts = "prompts.txt"\nsample_every_n_epochs = 2')
     saving = reading.recipe.saving
-    assert (saving.sample_prompts, saving.sample_steps, saving.sample_every) == (("1girl, rain",), 30, "2 epochs")
-    assert "--n" in words(reading, "sample_prompts")
+    assert (saving.sample_prompts, saving.sample_every) == (("1girl, rain --n blurry",), "2 epochs")
+    assert saving.sample_steps == 30
+    assert "left out: --ss" in words(reading, "sample_prompts")
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,13 @@ from lora_kiln.dataset.values import Dataset, Record
 from lora_kiln.trainer import groups
 from lora_kiln.trainer.errors import KilnError
 from lora_kiln.trainer.kohya import read_config, tomllib
-from lora_kiln.trainer.kohya_write import config_settings, save_config, write_config, write_prompts
+from lora_kiln.trainer.kohya_write import (
+    config_settings,
+    lost_settings,
+    save_config,
+    write_config,
+    write_prompts,
+)
 from lora_kiln.trainer.optim import ADAPTIVE
 from lora_kiln.trainer.presets import PRESETS
 from lora_kiln.trainer.recipe import Recipe
@@ -214,6 +220,11 @@ def test_prompts_come_back_with_steps_and_guidance(tmp_path: Path) -> None:
         sample_every="2 epochs",
     )  # fmt: skip
     assert write_prompts(recipe) == "1girl, smile --s 28 --l 4.5\nrain --s 28 --l 4.5\n"
+    own = recipe.with_settings(sample_prompts=("1girl --n blurry --s 12", "rain --w 512 --l 3"))
+    assert write_prompts(own) == "1girl --n blurry --s 12 --l 4.5\nrain --w 512 --l 3 --s 28\n"
+    for same in (own, own.with_settings(sample_prompts=("a --s 30",), sample_steps=20)):
+        settings = config_settings(same, "prompts.txt")
+        assert not {"sample_prompts", "sample_steps", "sample_cfg"} & set(lost_settings(same, settings))
     file = save_config(tmp_path / "new", "my lora", recipe, None)
     assert read_config(file).recipe == recipe
     assert sorted(path.name for path in file.parent.iterdir()) == ["my lora.toml", "my lora_prompts.txt"]

@@ -362,3 +362,15 @@ def test_a_conv_in_tucker_form_is_smaller() -> None:
     whole, small = (sum(math.prod(p.shape) for p in adapter(kind, "conv").parameters) for kind in ("LoCon", "Tucker"))
     assert whole == 2 * 24 * 9 + 16 * 2
     assert small == 2 * 24 + 2 * 2 * 9 + 16 * 2
+
+
+def test_layers_with_packed_weights_are_refused_in_words() -> None:
+    class Packed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.in_features = self.out_features = 4
+            self.weight = nn.Parameter(torch.zeros(4, 4))
+
+    layer = Layer(key="lora_unet_x", module=Packed(), part="unet", conv=False)
+    with pytest.raises(KilnError, match=r"LoHa by LyCORIS cannot be put on lora_unet_x.*packed.*choose LoRA"):
+        Lycoris(layer, 2, 1.0, torch.Generator(), Network(network_type="LoHa"))

@@ -75,6 +75,38 @@ def test_ranks_and_parts_decide_which_layers_are_trained(
     assert ranks(made(layers(), network, parts=parts)) == expected
 
 
+@pytest.mark.parametrize(
+    ("network", "blocks", "expected"),
+    [
+        (Network(dim=8), Blocks(), {"linear"}),
+        (Network(dim=8, conv_dim=2), Blocks(), {"linear", "conv", "emb"}),
+        (Network(dim=8), Blocks(conv_block_dims=",".join(["2"] * 25)), {"linear", "emb"}),
+        (Network(dim=8, network_type="LoHa"), Blocks(), {"linear"}),
+        (Network(dim=8, conv_dim=2, network_type="LoHa"), Blocks(), {"linear", "conv", "emb", "conv_in", "time_embed"}),
+        (Network(dim=8, conv_dim=2, dora=True), Blocks(), {"linear", "conv", "emb", "conv_in", "time_embed"}),
+    ],
+)
+def test_ranks_for_convolutions_bring_what_kohyas_and_lycoris_networks_train_with_them(
+    network: Network, blocks: Blocks, expected: set[str]
+) -> None:
+    offered = [
+        Layer(key="linear", module=nn.Linear(4, 4), part="unet", conv=False),
+        Layer(key="conv", module=nn.Conv2d(4, 4, 3), part="unet", conv=True, share="locon"),
+        Layer(key="emb", module=nn.Linear(4, 4), part="unet", conv=False, share="locon"),
+        Layer(key="conv_in", module=nn.Conv2d(4, 4, 3), part="unet", conv=True, share="lycoris"),
+        Layer(key="time_embed", module=nn.Linear(4, 4), part="unet", conv=False, share="lycoris"),
+    ]
+    placed = made(offered, network, blocks, counts=SD15)
+    assert set(placed) == expected
+    assert "emb" not in placed or ranks(placed)["emb"][0] == 8
+
+
+def test_a_file_goes_on_with_every_layer_that_it_has() -> None:
+    layer = Layer(key="conv_in", module=nn.Conv2d(4, 4, 3), part="unet", conv=True, share="lycoris")
+    start = Lora(layer, 3, 3.0, torch.Generator()).state()
+    assert ranks(made([layer], Network(dim=8), start=start)) == {"conv_in": (3, 3.0)}
+
+
 def test_no_layer_to_train_says_what_to_change() -> None:
     with pytest.raises(NothingToTrain, match="unet_lr or text_lr"):
         made(layers(), Network(), parts=())

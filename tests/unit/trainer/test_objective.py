@@ -184,6 +184,8 @@ def test_debiased_estimation_of_a_flow_does_not_depend_on_the_rest_of_the_batch(
     s = np.array(sigmas)
     expected = 1 / np.sqrt(np.minimum(((1 - s) / s) ** 2, 1000))
     np.testing.assert_allclose(weights_of("flow", sigmas, debiased_estimation=True), expected, rtol=1e-4)
+    # Tables of flow models end at noise alone.
+    np.testing.assert_allclose(weights_of("flow", (1.0,), debiased_estimation=True), [1000], rtol=1e-4)
 
 
 @pytest.mark.parametrize("sigmas", LEVELS)

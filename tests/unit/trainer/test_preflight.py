@@ -240,8 +240,8 @@ def test_a_recipe_without_contradictions_has_no_notes(
     }  # fmt: skip
     assert ahead(dataset, small_recipe().with_settings(**flowing), model=model).notes == ()
     for settings, words in (
-        ({"min_snr_gamma": 5.0}, "on a flow model it favours low noise strongly"),
-        ({"debiased_estimation": True}, "on a flow model it favours low noise strongly"),
+        ({"min_snr_gamma": 5.0}, "on a flow model it weighs middle noise levels"),
+        ({"debiased_estimation": True}, "on a flow model it favours the highest noise"),
         ({"noise_offset": 0.1}, "kohya's scripts leave it out on flow models"),
     ):
         [note] = ahead(dataset, small_recipe().with_settings(**settings), model=model).notes

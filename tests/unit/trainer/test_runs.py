@@ -310,8 +310,31 @@ def test_a_run_remembers_in_what_share_of_the_pictures_each_trait_was(tmp_path: 
     run = load_run(tmp_path / "cat")
     assert run.traits == ("ahoge", "green hair")
     assert run.trait_shares == {"ahoge": 0.3333, "green hair": 0.6667}
+    assert run.traits_of_words == {}
     # A run of an older version does not say.
     about = json.loads((tmp_path / "cat" / "run.json").read_text(encoding="utf-8"))
-    del about["trait_shares"]
+    del about["trait_shares"], about["traits_of_words"]
     (tmp_path / "cat" / "run.json").write_text(json.dumps(about), encoding="utf-8")
-    assert load_run(tmp_path / "cat").trait_shares == {}
+    old = load_run(tmp_path / "cat")
+    assert (old.trait_shares, old.traits_of_words) == ({}, {})
+
+
+def test_a_run_remembers_which_trigger_brings_which_traits(tmp_path: Path) -> None:
+    def record(number: int, words: tuple[str, ...], *pruned: str, prose: str = "") -> Record:
+        return Record(image=tmp_path / f"{number}.png", size=(8, 8), tags=words, pruned=pruned, prose=prose)
+
+    records = (
+        record(0, ("kiln", "k-dress"), "green hair", "red dress"),
+        record(1, (), "green hair", prose="kiln, k-dress, a girl."),
+        record(2, ("kiln",), "green hair", "hat"),
+        record(3, ("kiln", "k-suit"), "suit"),
+    )
+    dataset = Dataset(records=records, trigger="kiln", words=("k-dress", "k-suit", "k-none"))
+    folder = RunFolder(tmp_path / "cat", "cat", "A", dataset)
+    folder.start(Recipe(), 0)
+    folder.finish()
+    assert load_run(tmp_path / "cat").traits_of_words == {
+        "k-dress": {"green hair": 1.0, "red dress": 0.5},
+        "k-suit": {"suit": 1.0},
+        "": {"green hair": 1.0, "hat": 1.0},
+    }

@@ -285,16 +285,21 @@ def test_samples_are_painted_of_each_prompt_by_its_own_seed(
         return torch.as_tensor(paint(prompt, **values))
 
     model.sample = watched
-    recipe = recipe_of(sample_prompts=("kiln", "kiln, red"), sample_every="4 steps", sample_steps=7, sample_cfg=3.5)
+    lines = ("kiln", "kiln, red", "kiln, high --n blurry, red --W 100 --h 136 --d 5 --s 3 --l 1")
+    recipe = recipe_of(sample_prompts=lines, sample_every="4 steps", sample_steps=7, sample_cfg=3.5)
     run = train(pictures(*FOUR), recipe, model=model, reporter=reporter)
-    names = [f"step{step:08d}-{number:02d}.png" for step in (4, 6) for number in (0, 1)]
+    names = [f"step{step:08d}-{number:02d}.png" for step in (4, 6) for number in range(3)]
     assert [file.name for file in reporter.paintings] == names
     assert sorted(file.name for file in (run.folder / "samples").iterdir()) == names
-    assert [prompt for prompt, _ in asked] == ["kiln", "kiln, red"] * 2
-    seeds = [values.pop("seed") for _, values in asked]
+    assert [prompt for prompt, _ in asked] == ["kiln", "kiln, red", "kiln, high"] * 2
+    own = {"negative": "blurry, red", "width": 96, "height": 136, "seed": 5, "steps": 3, "cfg": 1.0, "clip_skip": 1}
+    assert [values for _, values in asked[2::3]] == [own] * 2
+    usual = [values for _, values in asked[:2] + asked[3:5]]
+    seeds = [values.pop("seed") for values in usual]
     assert seeds[:2] == seeds[2:]
     assert seeds[0] != seeds[1]
-    assert all(values == {"width": 64, "height": 64, "steps": 7, "cfg": 3.5, "clip_skip": 1} for _, values in asked)
+    expected = {"negative": "", "width": 64, "height": 64, "steps": 7, "cfg": 3.5, "clip_skip": 1}
+    assert all(values == expected for values in usual)
 
 
 def test_a_loss_that_explodes_is_told(

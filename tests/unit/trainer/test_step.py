@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -249,3 +250,33 @@ def test_a_step_in_which_every_adapter_is_left_out_moves_nothing(
     first = next(step for step in without if step > 1)
     # Adam goes on by its momentum where there is a gradient of 0, and leaves alone what has none.
     assert all(torch.equal(value, saved[first - 1][key]) for key, value in saved[first].items())
+
+
+@pytest.mark.parametrize("limit", [1e-4, 0.0, 1e4])
+def test_gradients_are_clipped_to_their_limit_and_logged_as_they_were(
+    pictures: Pictures, small_recipe: Recipes, train: Train, monkeypatch: pytest.MonkeyPatch, limit: float
+) -> None:
+    seen = []
+    update = torch.optim.SGD.step
+
+    def watched(self: torch.optim.SGD, *args: Any) -> Any:
+        grads = [p.grad.flatten() for group in self.param_groups for p in group["params"] if p.grad is not None]
+        seen.append(float(torch.cat(grads).norm()))
+        return update(self, *args)
+
+    monkeypatch.setattr(torch.optim.SGD, "step", watched)
+    recipe = small_recipe(epochs=1).with_settings(optimizer_type="SGD", max_grad_norm=limit)
+    run = train(pictures("red", "blue", "lime", "navy"), recipe)
+    logged = [json.loads(line)["grad_norm"] for line in (run.folder / "metrics.jsonl").read_text().splitlines()]
+    assert min(logged) > 1e-4
+    assert seen == pytest.approx([1e-4] * len(logged) if limit == 1e-4 else logged, rel=1e-3)
+
+
+def test_the_norm_is_pytorchs(fake_model: Any) -> None:
+    tensors = [torch.randn(size, generator=torch.Generator().manual_seed(size)) for size in (1, 7, 4096)]
+    holders = [torch.nn.Parameter(tensor) for tensor in tensors]
+    for holder, tensor in zip(holders, tensors, strict=True):
+        holder.grad = tensor.clone()
+    torch.testing.assert_close(step.total_norm(tensors), torch.nn.utils.clip_grad_norm_(holders, 1.0))
+    assert float(step.total_norm([])) == 0
+    assert float(step.total_norm([torch.tensor([math.inf])])) == math.inf
