@@ -41,7 +41,7 @@ class Bare:
     def _modules(self, model: Any) -> list[Any]:
         name, kind = _MODULES[self.kind]
         make = getattr(import_module(f"lycoris.modules.{name}"), kind)
-        layers = [layer for layer in model.layers() if layer.part == "unet" and not layer.conv]
+        layers = [layer for layer in model.layers() if layer.part == "unet" and layer.share == "base"]
         made = [make(layer.key, layer.module, 1.0, RANK, float(RANK)) for layer in layers]
         return [one.to(layer.module.weight.device).train() for one, layer in zip(made, layers, strict=True)]
 

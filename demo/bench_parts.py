@@ -107,6 +107,8 @@ def _share(work: Work, batch: int, updates: int, warm: int) -> float:
         started = time.perf_counter()
         out = network(*args, **kwargs)
         torch.autograd.grad(out.float().square().mean(), leaves)
+        # What the passes leave behind is taken down in an update too.
+        del out
         _settle()
         alone.append(time.perf_counter() - started)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parent.parent
 # The root goes last on the path, for ``demo`` and ``dev``: in front it would shadow ComfyUI's ``nodes``.
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from demo.hosting import Host
 
 mount()
+
+# How fast examples are made says nothing of the code on a machine that is busy.
+settings.register_profile("kiln", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("kiln")
 
 KINDS = ("unit", "articles", "host", "browser", "gpu")
 

@@ -115,29 +115,38 @@ def test_medians_and_rates() -> None:
     assert bench_measure.images_per_second(4, seconds) == pytest.approx({"a": 20, "b": 10})
 
 
-def test_what_comes_before_the_counted_updates_is_in_none_of_them() -> None:
+def test_what_comes_before_the_counted_updates_is_in_none_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1.0]
+    monkeypatch.setattr(bench_measure.time, "perf_counter", lambda: now[0])
     clock = bench_measure.Clock(warm=2)
     for step in range(6):
-        time.sleep(0.05 if step < 3 else 0.001)
+        now[0] += 0.5 if step < 3 else 0.25
         clock()
-    assert len(clock.seconds) == 3
-    assert max(clock.seconds) < 0.04
+    assert clock.seconds == [0.25] * 3
 
 
-def test_the_benchs_own_work_after_an_update_is_in_no_updates_time() -> None:
-    clock = bench_measure.Clock(warm=0, after=lambda: time.sleep(0.05))
+def test_the_benchs_own_work_after_an_update_is_in_no_updates_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1.0]
+
+    def work() -> None:
+        now[0] += 0.5
+
+    monkeypatch.setattr(bench_measure.time, "perf_counter", lambda: now[0])
+    clock = bench_measure.Clock(warm=0, after=work)
     for _ in range(4):
+        now[0] += 0.25
         clock()
-    assert len(clock.seconds) == 3
-    assert max(clock.seconds) < 0.04
-    assert 0 < clock.first < time.perf_counter()
+    assert clock.seconds == [0.25] * 3
+    assert clock.first == 1.25
 
 
-def test_the_first_update_of_a_turn_is_cold_and_does_not_count() -> None:
+def test_the_first_update_of_a_turn_is_cold_and_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[int] = []
+    now = [0.0]
+    monkeypatch.setattr(bench_measure.time, "perf_counter", lambda: now[0])
     clock = bench_measure.Clock(warm=0, turn=3, after=lambda: waits.append(1))
     for step in range(9):
-        time.sleep(0.05 if step % 3 == 0 else 0.001)
+        now[0] += 0.05 if step % 3 == 0 else 0.001
         clock()
     assert len(waits) == 3
     assert len(clock.seconds) == 6
