@@ -2,6 +2,7 @@
 import { app } from "../../scripts/app.js"
 import { ask, later, make, say } from "./common.js"
 import { captionText } from "./dataset_card.js"
+import { subjectOf } from "./dataset_graph.js"
 
 /** What was written and not set in a dialog that is closed, by workflow, node, dataset and picture: the next begins so. */
 let unset = /** @type {Map<string, string>} */ (new Map())
@@ -66,10 +67,15 @@ export class CaptionPanel {
     this.mark()
   }
 
-  /** @param {string} picture */
+  /**
+   * What a draft is known by. The first Edit Tags behind a dataset may come with the first caption that is set, beside
+   * drafts of others: it changes no name.
+   * @param {string} picture
+   */
   keyOf(picture) {
     const { id, edit, base } = this.model
-    return JSON.stringify([(app.rootGraph ?? app.graph).id, (edit ?? base?.node)?.id, id, picture])
+    const further = base && edit && subjectOf(base.node, base.slot).edit !== edit ? edit.id : null
+    return JSON.stringify([(app.rootGraph ?? app.graph).id, base?.node.id, base?.slot, further, id, picture])
   }
 
   /** The page is closed. */

@@ -192,6 +192,25 @@ def test_a_caption_by_hand_is_one_edit_and_what_runs(page: Page, make: Callable[
     assert run["tags"] == ["1girl", "red scarf", "snow"]
 
 
+def test_captions_written_before_the_first_is_answered_are_kept(page: Page, make: Callable[..., Path]) -> None:
+    make(page)
+    open_dialog(page)
+    dialog = page.locator(".kiln-dialog")
+    text = dialog.locator("textarea")
+    dialog.locator(".kiln-middle .kiln-cell-box").nth(1).click()
+    text.fill("1girl, draft")
+    dialog.locator(".kiln-middle .kiln-cell-box").nth(2).click()
+    page.wait_for_function("() => document.querySelector('.kiln-dialog textarea').value !== '1girl, draft'")
+    page.route("**/look", lambda route: None)  # no answer, as from a server that is busy
+    for words in ("1girl, red scarf", "1girl, red scarf, snow"):
+        text.fill(words)
+        page.keyboard.press("Control+Enter")
+    page.unroute("**/look")
+    assert [edit["tags"] for edit in page.evaluate(EDITS)] == [["1girl", "red scarf", "snow"]]
+    dialog.locator(".kiln-middle .kiln-cell-box").nth(1).click()
+    page.wait_for_function("() => document.querySelector('.kiln-dialog textarea').value === '1girl, draft'")
+
+
 def test_a_filter_that_cannot_be_read_is_told_where_it_is_written(page: Page, make: Callable[..., Path]) -> None:
     make(page)
     open_dialog(page)
