@@ -10,6 +10,8 @@ import torch
 from torch import nn
 
 OLDEST_SECONDS = 0.25
+# The largest block by which the GNU allocator, on 64 bits, learns what to keep.
+KEPT_BYTES = 31 * 2**20
 
 
 def in_use(device: torch.device) -> int:
@@ -30,6 +32,16 @@ def forget_peak(device: torch.device) -> None:
     """From here on a CUDA device's peak is that of what comes."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
+
+
+def keep_what_is_freed(device: torch.device) -> None:
+    """Let the allocator of a CPU keep what a step frees for the next one: fetched anew, it is about 5 % of a step.
+
+    The GNU allocator gives memory back to the system when more of it lies free than twice the largest block that it
+    has seen freed. Where it is not that one, nothing changes.
+    """
+    if device.type == "cpu":
+        torch.empty(KEPT_BYTES, dtype=torch.uint8)  # freed at once
 
 
 @functools.cache

@@ -22,7 +22,7 @@ from .base_file import base_facts
 from .kernels import differentiable
 from .layers import block_counts, text_layers, unet_layers
 from .marks import pixel_mark
-from .memory import forget_peak, in_use, weight_bytes
+from .memory import forget_peak, in_use, keep_what_is_freed, weight_bytes
 from .precision import at_precision, in_full_precision, recomputed
 from .sampling import Sampling, empty_latent, encode_prompt, sample
 from .together import read_together
@@ -109,6 +109,7 @@ class HostModel:
         self._text_learns = text
         self._load()
         forget_peak(self._patcher.load_device)
+        keep_what_is_freed(self._patcher.load_device)
         with contextlib.ExitStack() as stack:
             stack.enter_context(torch.inference_mode(False))
             stack.enter_context(torch.enable_grad())
