@@ -44,8 +44,8 @@ class Adapter(Protocol):
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Take the values of such tensors. Raises `KilnError` where shapes differ."""
 
-    def limit_norm(self, limit: float) -> bool:
-        """Scale the addition's norm down to `limit`; whether that was needed."""
+    def limit_norm(self, limit: float) -> None:
+        """Scale the addition's norm down to `limit`, where it is above."""
 
     def learn(self, on: bool) -> None:
         """Whether dropouts act, as they do at first. At rest an adapter does what its file will do."""
@@ -123,15 +123,16 @@ class Lora:
             copy_into(mine, tensors, f"{self.layer.key}.{name}")
 
     @torch.no_grad()
-    def limit_norm(self, limit: float) -> bool:
-        """sd-scripts' scale_weight_norms: norm of alpha / rank * up @ down, both factors taking the root."""
-        norm = float((self.up.flatten(1) @ self.down.flatten(1)).norm()) * self.alpha / self.rank
-        if norm <= limit:
-            return False
-        ratio = math.sqrt(limit / norm)
+    def limit_norm(self, limit: float) -> None:
+        """sd-scripts' scale_weight_norms: norm of alpha / rank * up @ down, both factors taking the root.
+
+        The sum of the squares of U D is that of (U^T U) * (D D^T), which is rank by rank; the host never waits for it.
+        """
+        up, down = self.up.flatten(1), self.down.flatten(1)
+        square = ((up.t() @ up) * (down @ down.t())).sum().clamp(min=0)
+        ratio = (limit / (square.sqrt() * self.alpha / self.rank)).clamp(max=1).sqrt()
         self.down.mul_(ratio)
         self.up.mul_(ratio)
-        return True
 
     def learn(self, on: bool) -> None:
         """Whether dropouts act."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+import contextlib
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -20,6 +22,7 @@ from .streams import stream
 
 # Latents that are kept at hand: those of a few hundred pictures of 1024 pixels. The others are read again each time.
 KEPT_BYTES = 64 * 2**20
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +52,23 @@ class Update:
     batches: tuple[Batch, ...]
 
 
+class _Job(NamedTuple):
+    """An update that is to be made: its records, a row a batch, and the first batch's number."""
+
+    step: int
+    epoch: int
+    rows: list[list[int]]
+    number: int
+
+
+class _Look(NamedTuple):
+    """How a picture is seen. `pixels` are there when it looks different each time."""
+
+    view: View
+    flipped: bool
+    pixels: Tensor | None
+
+
 class Batches:
     """Draws and loads batches. Everything about batch n follows from the recipe's seed and n."""
 
@@ -59,60 +79,62 @@ class Batches:
 
     def updates(self, first: int) -> Generator[Update, None, None]:
         """The run's updates from number `first` (counting from 1) on, each prepared while the last one is used."""
-        jobs = ((step, epoch, rows, number) for step, epoch, rows, number in self._schedule() if step >= first)
-        if not is_fixed(self.recipe.buckets):
-            # Live pictures go through the autoencoder, on the model's own thread.
-            for job in jobs:
-                yield self._update(*job)
+        jobs = (job for job in self._schedule() if job.step >= first)
+        if is_fixed(self.recipe.buckets):
+            yield from _ahead(self._update, jobs)
             return
-        with ThreadPoolExecutor(1, thread_name_prefix="kiln-batches") as pool:
-            ahead: Future[Update] | None = None
-            try:
-                for job in jobs:
-                    coming = pool.submit(self._update, *job)
-                    if ahead is not None:
-                        yield ahead.result()
-                    ahead = coming
-                if ahead is not None:
-                    yield ahead.result()
-            finally:
-                pool.shutdown(wait=True, cancel_futures=True)
+        # Live pictures go through the autoencoder, on the model's own thread.
+        with contextlib.closing(_ahead(lambda job: (job, self._looks(job)), jobs)) as coming:
+            for job, looks in coming:
+                yield self._update(job, looks)
 
     def trial(self, indices: Sequence[int]) -> Batch:
         """A batch of these records that no update sees."""
-        return self._batch(-1, indices)
+        return self._batch(-1, indices, self._seen(-1, indices))
 
-    def _schedule(self) -> Iterator[tuple[int, int, list[list[int]], int]]:
+    def _schedule(self) -> Iterator[_Job]:
         step = number = 0
         for epoch in range(1, self.plan.epochs + 1):
             for rows in self.plan.epoch(stream(self.recipe.seed, "order", epoch)):
                 step += 1
                 if step > self.plan.steps:
                     return
-                yield step, epoch, rows, number
+                yield _Job(step, epoch, rows, number)
                 number += len(rows)
 
-    def _update(self, step: int, epoch: int, rows: list[list[int]], number: int) -> Update:
-        batches = tuple(self._batch(number + i, indices) for i, indices in enumerate(rows))
-        return Update(step=step, epoch=epoch, batches=batches)
+    def _looks(self, job: _Job) -> list[list[_Look]]:
+        return [self._seen(job.number + i, indices) for i, indices in enumerate(job.rows)]
 
-    def _batch(self, number: int, indices: Sequence[int]) -> Batch:
-        of = partial(stream, self.recipe.seed)
-        looks = of("looks", number)
-        views, latents, masks = [], [], []
+    def _update(self, job: _Job, looks: Sequence[Sequence[_Look]] | None = None) -> Update:
+        batches = tuple(
+            self._batch(job.number + i, indices, one)
+            for i, (indices, one) in enumerate(zip(job.rows, looks or self._looks(job), strict=True))
+        )
+        return Update(step=job.step, epoch=job.epoch, batches=batches)
+
+    def _seen(self, number: int, indices: Sequence[int]) -> list[_Look]:
+        """How each picture of a batch is seen this time, and its pixels where they are other ones each time."""
+        generator, settings = stream(self.recipe.seed, "looks", number), self.recipe.buckets
+        looks = []
         for index in indices:
             record, bucket = self.plan.records[index], self.plan.buckets[index]
-            settings = self.recipe.buckets
-            view = drawn(record, bucket, looks) if settings.random_crop else centred(record, bucket)
-            flipped = settings.flip_aug and float(torch.rand((), generator=looks)) < 0.5
-            if is_fixed(settings):
-                latent = self._latent(index, view, flipped)
-            else:
-                colors = looks if settings.color_aug else None
-                latent = self.store.encode(load_pixels(record, view, flipped=flipped, colors=colors))
+            view = drawn(record, bucket, generator) if settings.random_crop else centred(record, bucket)
+            flipped = settings.flip_aug and float(torch.rand((), generator=generator)) < 0.5
+            pixels = None
+            if not is_fixed(settings):
+                colors = generator if settings.color_aug else None
+                pixels = load_pixels(record, view, flipped=flipped, colors=colors)
+            looks.append(_Look(view, flipped, pixels))
+        return looks
+
+    def _batch(self, number: int, indices: Sequence[int], looks: Sequence[_Look]) -> Batch:
+        of = partial(stream, self.recipe.seed)
+        views, latents, masks = [], [], []
+        for index, (view, flipped, pixels) in zip(indices, looks, strict=True):
+            latent = self._latent(index, view, flipped) if pixels is None else self.store.encode(pixels)
             if self.recipe.loss.masked_loss:
                 size = (latent.shape[-2], latent.shape[-1])
-                masks.append(load_mask(record, view, size, flipped=flipped))
+                masks.append(load_mask(self.plan.records[index], view, size, flipped=flipped))
             views.append(mirrored(view) if flipped else view)
             latents.append(latent)
         x0 = torch.stack(latents)
@@ -154,3 +176,19 @@ class Batches:
         records = [self.plan.records[i] for i in indices]
         prior = self.recipe.loss.prior_loss_weight
         return torch.tensor([record.weight * (prior if record.is_reg else 1.0) for record in records])
+
+
+def _ahead(work: Callable[[_Job], Made], jobs: Iterable[_Job]) -> Generator[Made, None, None]:
+    """What `work` makes of each job, in a thread: one is made while the one before is used."""
+    with ThreadPoolExecutor(1, thread_name_prefix="kiln-batches") as pool:
+        coming: Future[Made] | None = None
+        try:
+            for job in jobs:
+                after = pool.submit(work, job)
+                if coming is not None:
+                    yield coming.result()
+                coming = after
+            if coming is not None:
+                yield coming.result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)

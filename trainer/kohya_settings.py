@@ -180,15 +180,29 @@ def _timesteps(sheet: Sheet) -> dict[str, Any]:
     if kind in ("flux_shift", "nextdit_shift"):
         words = f"the shift is the loaded model's, not the picture's; else {TIMESTEPS[kind]}"
         sheet.say("timestep_sampling", "unsupported", words)
-    if kind in ("sigmoid", "shift", "flux_shift") and sheet.has("sigmoid_scale"):
-        found["logit_std"] = settle(sheet, "sigmoid_scale", "logit_std", sheet.real("sigmoid_scale"))
+    if kind in ("sigmoid", "shift", "flux_shift"):
+        found |= {"logit_mean": 0.0, "logit_std": 1.0}
+        for name in found.keys() & DIRECT.keys():
+            sheet.say(name, "default", f"{kind} has sigmoid_scale instead")
+        if sheet.has("sigmoid_scale"):
+            found["logit_std"] = settle(sheet, "sigmoid_scale", "logit_std", sheet.real("sigmoid_scale"))
     else:
         sheet.say("sigmoid_scale", "default", "timestep_sampling is not sigmoid or shift")
+        found |= _mean(sheet)
     if kind in ("", "sigma", "shift") and sheet.has("discrete_flow_shift"):
         found["flow_shift"] = settle(sheet, "discrete_flow_shift", "flow_shift", sheet.real("discrete_flow_shift"))
         return found
     sheet.say("discrete_flow_shift", "default", f"{kind} has no shift")
     return {**found, "flow_shift": 1.0} if kind in ("uniform", "sigmoid") else found
+
+
+def _mean(sheet: Sheet) -> dict[str, Any]:
+    """Of logit_normal. All scripts but SD3's count the levels from the noisiest down; `mode` is the same both ways."""
+    mean = sheet.real("logit_mean")
+    if not mean or sheet.text("network_module") == "networks.lora_sd3" or sheet.flag("sd3_checkbox"):
+        return {}
+    sheet.say("logit_mean", "applied", f"logit_mean = {-mean:g}; sd-scripts counts from the noisiest level down")
+    return {"logit_mean": -mean}
 
 
 def read_compute(sheet: Sheet) -> dict[str, Any]:

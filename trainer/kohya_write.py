@@ -245,6 +245,9 @@ def _noise(recipe: Recipe) -> dict[str, Any]:
         found |= {"timestep_sampling": "sigma", "weighting_scheme": noise.timestep_sampling}
     if noise.flow_shift:
         found["discrete_flow_shift"] = noise.flow_shift
+    if noise.logit_mean:
+        # Counted from the noisiest level down.
+        found["logit_mean"] = -noise.logit_mean
     return found
 
 

@@ -123,7 +123,7 @@ class Lycoris:
                 one.copy_(values)
 
     @torch.no_grad()
-    def limit_norm(self, limit: float) -> bool:
+    def limit_norm(self, limit: float) -> None:
         """LyCORIS's own `apply_max_norm`, where the module has one."""
         # At rest, where no rank dropout draws.
         self.learn(False)
@@ -136,7 +136,6 @@ class Lycoris:
             for name, mine in self.module.named_parameters():
                 mine.copy_(folded[name])
             factor.fill_(1)
-        return bool(scaled)
 
     def learn(self, on: bool) -> None:
         """Whether dropouts act, and DyLoRA trains fewer ranks than it has."""

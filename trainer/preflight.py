@@ -220,6 +220,18 @@ def _alone(recipe: Recipe) -> list[str]:
         if name in changed and (with_it not in values if values else not with_it):
             words = f"{other} {' or '.join(values)}" if values else other
             notes.append(f"{name} {changed[name][1]} means nothing here; it goes with {words}.")
+    captions, buckets = recipe.captions, recipe.buckets
+    if "keep_tokens" in changed and captions.keep_tokens and not (captions.shuffle_caption or captions.tag_dropout):
+        notes.append(
+            f"keep_tokens {captions.keep_tokens} means nothing here; it goes with shuffle_caption or tag_dropout."
+        )
+    if buckets.enable_bucket and buckets.bucket_no_upscale:
+        notes += [
+            f"{name} {changed[name][1]} means nothing with bucket_no_upscale: images keep their own size up to "
+            "resolution's area."
+            for name in ("min_bucket", "max_bucket")
+            if name in changed
+        ]
     return notes
 
 

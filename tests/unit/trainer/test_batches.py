@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -203,6 +204,32 @@ def test_captions_have_at_most_so_many_forms_and_all_of_them_come_up(batches: Ca
 def test_variants_of_a_caption_that_does_not_vary_are_one(batches: Callable[..., Batches]) -> None:
     found = forms(batches(caption_variants=3, shuffle_caption=False, epochs=4))
     assert {len(counts) for counts in found.values()} == {1}
+
+
+def test_live_pictures_are_read_ahead_and_encoded_where_the_model_is(
+    batches: Callable[..., Batches], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, read, encoded = batches(random_crop=True), list[str](), list[str]()
+    second = threading.Event()
+
+    def reading(*args: Any, **kwargs: Any) -> Tensor:
+        read.append(threading.current_thread().name)
+        if len(read) > made.recipe.setting("batch_size"):
+            second.set()
+        return load_pixels(*args, **kwargs)
+
+    def encoding(pixels: Tensor) -> Tensor:
+        encoded.append(threading.current_thread().name)
+        assert second.wait(60)
+        return pixels.permute(0, 3, 1, 2)[:, :, ::8, ::8]
+
+    monkeypatch.setattr("lora_kiln.trainer.batches.load_pixels", reading)
+    monkeypatch.setattr(made.store, "_to_latent", encoding)
+    updates = made.updates(1)
+    next(updates)
+    updates.close()
+    assert set(encoded) == {threading.current_thread().name}
+    assert all(name.startswith("kiln-batches") for name in read)
 
 
 def test_a_trial_is_no_batch_of_the_run(batches: Callable[..., Batches]) -> None:

@@ -172,6 +172,11 @@ NOTES: list[tuple[dict[str, Any], str]] = [
     ({"masked_loss": True}, "masked_loss means nothing: no image has a mask beside it or transparent parts"),
     ({"min_bucket": 512, "max_bucket": 1024}, "min_bucket 512 is above resolution 64: every image is cut to a square"),
     ({"conv_dim": 2, "skip_layers": ("conv",)}, "conv_dim 2 trains nothing here: no convolution is left to train"),
+    (
+        {"keep_tokens": 3, "shuffle_caption": False},
+        "keep_tokens 3 means nothing here; it goes with shuffle_caption or tag_dropout.",
+    ),
+    ({"bucket_no_upscale": True, "max_bucket": 1536}, "max_bucket 1536 means nothing with bucket_no_upscale"),
     ({"huber_c": 0.5}, "huber_c 0.5 means nothing here; it goes with loss_type huber or smooth_l1."),
     ({"conv_alpha": 4.0, "conv_dim": 0}, "conv_alpha 4.0 means nothing here; it goes with conv_dim."),
     (
