@@ -94,8 +94,9 @@ class HostModel:
                     "trained on these; load the model in 16 bits or in fp8."
                 )
         self._patcher, self._clip, self._vae, self._file = model, clip, vae, file
-        # Both only while open.
-        self._is_open = self._text_learns = False
+        # All only while open.
+        self._is_open = self._text_learns = self._has_stepped = False
+        self._readers = 0
         self.schedule = HostSchedule(model.get_model_object("model_sampling"), model.load_device)
 
     @contextlib.contextmanager
@@ -127,22 +128,35 @@ class HostModel:
             try:
                 yield
             finally:
-                self._is_open = self._text_learns = False
+                self._is_open = self._text_learns = self._has_stepped = False
 
     def _load(self) -> None:
         """Everything that trains onto its device, wholly."""
         learning = [self._patcher, *([self._clip.patcher] if self._text_learns else [])]
-        # Backward needs room that the host does not know of: on a GPU nothing else stays, as with core's own trainer.
-        room = 1e20 if self._patcher.load_device.type != "cpu" else 0
-        comfy.model_management.load_models_gpu(learning, memory_required=room, force_full_load=True)
+        comfy.model_management.load_models_gpu(learning, memory_required=self._room(), force_full_load=True)
+
+    def _room(self) -> float:
+        """Bytes that must be free beside the weights: backward needs room that the host does not know of.
+
+        On a GPU nothing else stays at first, as with core's own trainer; later twice what the steps have taken.
+        """
+        device = self._patcher.load_device
+        if device.type == "cpu":
+            return 0
+        if not self._has_stepped:
+            return 1e20
+        weights = weight_bytes(self._patcher.model)
+        return 2 * max(0, in_use(device) - weights)
 
     @contextlib.contextmanager
-    def _beside(self) -> Iterator[None]:
+    def reading(self) -> Iterator[None]:
         """For what else the host loads while open: it may push the model off a GPU that is full."""
+        self._readers += 1
         try:
             yield
         finally:
-            if self._is_open:
+            self._readers -= 1
+            if self._is_open and not self._readers:
                 self._load()
 
     def layers(self) -> Sequence[Layer]:
@@ -151,7 +165,7 @@ class HostModel:
 
     def encode_pixels(self, pixels: Tensor) -> Tensor:
         """[B, H, W, 3] in 0..1 -> x0 [B, C, h, w] as the sampler sees it."""
-        with torch.inference_mode(False), torch.no_grad(), self._beside():
+        with torch.inference_mode(False), torch.no_grad(), self.reading():
             latent: Tensor = self._patcher.model.process_latent_in(self._vae.encode(pixels.clone()))
             return latent.clone()
 
@@ -166,7 +180,7 @@ class HostModel:
             tokens = [{name: sections[: max_tokens // 75] for name, sections in one.items()} for one in tokens]
         with contextlib.ExitStack() as stack:
             if not self._text_learns:
-                stack.enter_context(self._beside())
+                stack.enter_context(self.reading())
                 stack.enter_context(torch.inference_mode())
             stack.enter_context(read_together(clip, tokens))
             for one, view in zip(tokens, views, strict=True):
@@ -243,7 +257,8 @@ class HostModel:
         )
 
     def memory(self) -> int:
-        """Bytes in use: the GPU's peak, or this process's."""
+        """Bytes in use: the GPU's peak, or this process's. Asked after each step."""
+        self._has_stepped = self._is_open
         return in_use(self._patcher.load_device)
 
     def sample(
@@ -263,7 +278,7 @@ class HostModel:
         latent = empty_latent(self._patcher, self._vae, width, height)
         clip = self._at_layer(clip_skip)
         # The host's noise comes from the global generator, which is not ours to move.
-        with torch.random.fork_rng(), self._beside():
+        with torch.random.fork_rng(), self.reading():
             wanted, unwanted = encode_prompt(clip, prompt), encode_prompt(clip, negative)
             return sample(self._patcher, self._vae, wanted, unwanted, latent, settings, seed=seed)
 

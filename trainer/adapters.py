@@ -23,6 +23,8 @@ class Adapter(Protocol):
     """One layer's trainable addition."""
 
     layer: Layer
+    rank: int
+    alpha: float
 
     @property
     def parameters(self) -> tuple[Tensor, ...]:

@@ -88,6 +88,18 @@ class Batches:
             for job, looks in coming:
                 yield self._update(job, looks)
 
+    def captions(self) -> list[tuple[str, View]]:
+        """Every caption that updates can ask for, with a view of its picture; none where others are drawn each time."""
+        settings, found = self.recipe.captions, list[tuple[str, View]]()
+        if varies(settings) and not settings.caption_variants:
+            return found
+        for index, repeats in enumerate(self.plan.repeats):
+            if repeats:
+                view = centred(self.plan.records[index], self.plan.buckets[index])
+                variants = settings.caption_variants if varies(settings) else 1
+                found += [(self._caption(index, variant), view) for variant in range(variants)]
+        return found
+
     def trial(self, indices: Sequence[int]) -> Batch:
         """A batch of these records that no update sees."""
         return self._batch(-1, indices, self._seen(-1, indices))
@@ -129,15 +141,17 @@ class Batches:
 
     def _batch(self, number: int, indices: Sequence[int], looks: Sequence[_Look]) -> Batch:
         of = partial(stream, self.recipe.seed)
-        views, latents, masks = [], [], []
-        for index, (view, flipped, pixels) in zip(indices, looks, strict=True):
-            latent = self._latent(index, view, flipped) if pixels is None else self.store.encode(pixels)
+        live = [look.pixels for look in looks if look.pixels is not None]
+        if live:
+            x0 = self.store.encode_each(live)
+        else:
+            x0 = torch.stack([self._latent(i, look.view, look.flipped) for i, look in zip(indices, looks, strict=True)])
+        views, masks = [], []
+        for index, (view, flipped, _) in zip(indices, looks, strict=True):
             if self.recipe.loss.masked_loss:
-                size = (latent.shape[-2], latent.shape[-1])
+                size = (x0.shape[-2], x0.shape[-1])
                 masks.append(load_mask(self.plan.records[index], view, size, flipped=flipped))
             views.append(mirrored(view) if flipped else view)
-            latents.append(latent)
-        x0 = torch.stack(latents)
         noise = self.recipe.noise
         return Batch(
             number=number,

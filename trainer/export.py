@@ -11,7 +11,7 @@ from PIL import Image
 from ..dataset.settings import check_settings, setting
 from .cover import cover_metadata, last_sample, save_preview
 from .errors import KilnError
-from .formats import DTYPES, cast, load_file, save_file
+from .formats import DTYPES, TRAINED_WORDS, cast, load_file, metadata_of, save_file
 from .scaling import scaled
 from .values import Run
 
@@ -34,14 +34,18 @@ class SaveOptions:
 
 
 def export(run: Run, options: SaveOptions, folder: Path, cover: Image.Image | None = None) -> Path:
-    """Write the chosen epoch below `folder` and return the file. An older file of the same name is replaced.
+    """Write the chosen epoch below `folder` and return the file. An older one of ours is replaced.
 
     `cover` goes into the file, and beside it as a picture. Without one, the last sample that the run painted up to that
-    epoch goes into the file alone. Raises `KilnError` for a wrong name or epoch, for a strength that this kind of LoRA
-    cannot be saved at, and when the disk refuses.
+    epoch goes into the file alone. Raises `KilnError` for a wrong name or epoch, for the name of another's file,
+    for a strength that this kind of LoRA cannot be saved at, and when the disk refuses.
     """
     checkpoint = run.checkpoint(options.epoch)
     file = target_file(options.file_name.strip() or run.name, folder)
+    if file.exists() and not _is_ours(file):
+        raise KilnError(
+            f"{file} is there already, and was not made by LoRA Kiln; give file_name another name, or move it away."
+        )
     tensors, metadata = load_file(checkpoint.file)
     tensors = scaled(tensors, options.strength)
     if options.strength != 1:
@@ -53,6 +57,14 @@ def export(run: Run, options: SaveOptions, folder: Path, cover: Image.Image | No
     if cover:
         save_preview(cover, file)
     return file
+
+
+def _is_ours(file: Path) -> bool:
+    """Whether its metadata has what no other trainer writes."""
+    try:
+        return TRAINED_WORDS in metadata_of(file)
+    except KilnError:
+        return False
 
 
 def target_file(name: str, folder: Path) -> Path:

@@ -20,6 +20,8 @@ from .plan import Plan
 from .recipe import Recipe
 from .spans import parse_span
 
+TRAINED_WORDS = "trained_words"
+"""The key of the triggers in a file's metadata, which no other trainer writes."""
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 _BLOCK_ARGS = (
     "down_lr_weight", "mid_lr_weight", "up_lr_weight", "block_dims", "block_alphas", "conv_block_dims",
@@ -50,20 +52,28 @@ def load_file(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         ) from error
 
 
+def metadata_of(file: Path) -> dict[str, str]:
+    """The metadata of a `.safetensors` alone. Raises `KilnError` naming a file that cannot be read."""
+    try:
+        with safetensors.safe_open(file, framework="pt") as opened:
+            return dict(opened.metadata() or {})
+    except (OSError, safetensors.SafetensorError) as error:
+        raise KilnError(f"{file} has no metadata that can be read: {error}. Train it again.") from error
+
+
 def tag_shares(file: Path) -> dict[str, float]:
     """From a LoRA's metadata, the share of the training pictures' captions that each tag stands in; empty without it.
 
     Raises `KilnError` naming a file that cannot be read.
     """
+    about = metadata_of(file)
     try:
-        with safetensors.safe_open(file, framework="pt") as opened:
-            about = dict(opened.metadata() or {})
         groups = json.loads(about.get("ss_tag_frequency", "{}"))
         pictures = sum(row["img_count"] for row in json.loads(about.get("ss_dataset_dirs", "{}")).values())
         counts: Counter[str] = Counter()
         for group in groups.values():
             counts.update(group)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, safetensors.SafetensorError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise KilnError(f"{file} has no metadata that can be read: {error}. Train it again.") from error
     return {tag: count / pictures for tag, count in counts.items()} if pictures else {}
 
@@ -145,7 +155,7 @@ def describe(recipe: Recipe, dataset: Dataset, plan: Plan, facts: Mapping[str, s
         "modelspec.sai_model_spec": "1.0.0",
         "modelspec.resolution": size,
         "modelspec.trigger_phrase": ", ".join(dataset.triggers),
-        "trained_words": ", ".join(dataset.triggers),
+        TRAINED_WORDS: ", ".join(dataset.triggers),
     }
     return {**{key: str(value) for key, value in values.items()}, **facts}
 

@@ -160,6 +160,13 @@ TIMESTEPS: Mapping[str, str] = {
     "nextdit_shift": "uniform",
 }  # fmt: skip
 
+FLOW_ABSENT: Mapping[str, tuple[str, float]] = {
+    "networks.lora_flux": ("sigma", 3.0), "networks.oft_flux": ("sigma", 3.0), "networks.lora_sd3": ("sigma", 1.0),
+    "networks.lora_hunyuan_image": ("sigma", 5.0), "networks.lora_lumina": ("shift", 6.0),
+    "networks.lora_anima": ("sigmoid", 1.0),
+}  # fmt: skip
+"""How sd-scripts draws noise levels where a file says nothing, and the shift that it then takes, by the network."""
+
 SECRET = ("wandb_api_key", "huggingface_token")
 
 
@@ -326,7 +333,6 @@ NO_HOME: Mapping[str, tuple[str, str]] = {
     ),
     **_each("", "load the model in fp8 in its loader", "fp8_scaled fp8_vl"),
     **_each("", "positions are the host's own", "enable_scaled_pos_embed pos_emb_random_crop_rate"),
-    "training_shift": (_ONE, "write it as discrete_flow_shift; the loaded model's own shift is taken"),
     "train_llm_adapter": ("", "layers are trained as the model has them"),
     "enable_all_linear": ("", "choose layers by only_layers and skip_layers"),
     "split_qkv": ("", "layers are trained as the model has them"),

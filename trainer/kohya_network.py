@@ -147,9 +147,12 @@ def read_optimizer(sheet: Sheet) -> dict[str, Any]:
     extra: list[str] = []
     # On here, and off in kohya's library.
     switches = dict.fromkeys(ARGUMENT_NAMES.values(), False) if name == "DAdaptAdam" else {}
+    unknown = sheet.has("optimizer_type") and _known(sheet) is None
     for key in sheet.names("opt:"):
         bare = key.partition(":")[2]
-        if bare == "weight_decay":
+        if unknown and bare not in ("weight_decay", "betas"):
+            sheet.say(key, "unsupported", f"it is an argument of {sheet.text('optimizer_type')}")
+        elif bare == "weight_decay":
             found["weight_decay"] = settle(sheet, key, "weight_decay", sheet.real(key))
         elif bare == "betas" and name != "CAME":
             found |= _betas(sheet, key)
@@ -191,15 +194,21 @@ def _optimizer(sheet: Sheet) -> str:
         sheet.say(flag, "default", "optimizer_type says it" if on else "off")
     if not given:
         return "AdamW"
-    name, words = OPTIMIZERS.get(given.lower().rpartition(".")[2], ("", ""))
-    if not name:
+    known = _known(sheet)
+    if known is None:
         # The nearest of the same family, as far as its name tells.
-        name = "DAdaptAdam" if given.lower().startswith("dadapt") else "AdamW"
-        name = "AdamWScheduleFree" if given.lower().endswith("schedulefree") else name
+        kinds = {"prodigy": "Prodigy", "dadapt": "DAdaptAdam", "schedulefree": "AdamWScheduleFree"}
+        name = next((ours for part, ours in kinds.items() if part in given.lower()), "AdamW")
         sheet.say("optimizer_type", "unsupported", f"there is no {given}; {name} is taken")
         return name
+    name, words = known
     sheet.say("optimizer_type", "applied", f"optimizer_type = {name}" + (f" {words}" if words else ""))
     return name
+
+
+def _known(sheet: Sheet) -> tuple[str, str] | None:
+    """Our optimizer for the file's, and what is different; None for one that is not here."""
+    return OPTIMIZERS.get(sheet.text("optimizer_type").lower().rpartition(".")[2])
 
 
 def finds_its_rate(sheet: Sheet) -> bool:

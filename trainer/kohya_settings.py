@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .errors import KilnError
-from .kohya_keys import ABSENT, ABSENT_IN_DATASET, DEFAULT_STEPS, DIRECT, SCHEDULES, TIMESTEPS
+from .kohya_keys import ABSENT, ABSENT_IN_DATASET, DEFAULT_STEPS, DIRECT, FLOW_ABSENT, SCHEDULES, TIMESTEPS
 from .kohya_network import read_network, read_optimizer, read_rates
 from .kohya_saving import read_saving
 from .kohya_sheet import Sheet
@@ -172,10 +172,13 @@ def read_noise(sheet: Sheet) -> dict[str, Any]:
 
 
 def _timesteps(sheet: Sheet) -> dict[str, Any]:
-    kind = sheet.text("timestep_sampling").lower()
+    usual, shift = FLOW_ABSENT.get(sheet.text("network_module"), ("", 0.0))
+    kind = sheet.text("timestep_sampling").lower() or usual
     if kind and kind not in TIMESTEPS:
         raise sheet.fail("timestep_sampling", f"choose one of {', '.join(TIMESTEPS)}")
     found: dict[str, Any] = {"timestep_sampling": TIMESTEPS[kind]} if TIMESTEPS.get(kind) else {}
+    if found and not sheet.has("timestep_sampling"):
+        sheet.assumed |= found
     sheet.say("timestep_sampling", "applied", f"timestep_sampling = {TIMESTEPS.get(kind) or 'by weighting_scheme'}")
     if kind in ("flux_shift", "nextdit_shift"):
         words = f"the shift is the loaded model's, not the picture's; else {TIMESTEPS[kind]}"
@@ -189,9 +192,15 @@ def _timesteps(sheet: Sheet) -> dict[str, Any]:
     else:
         sheet.say("sigmoid_scale", "default", "timestep_sampling is not sigmoid or shift")
         found |= _mean(sheet)
-    if kind in ("", "sigma", "shift") and sheet.has("discrete_flow_shift"):
-        found["flow_shift"] = settle(sheet, "discrete_flow_shift", "flow_shift", sheet.real("discrete_flow_shift"))
-        return found
+    # SD3's script has a name of its own for it.
+    name, other = "discrete_flow_shift", "training_shift"
+    if _is_sd3(sheet):
+        name, other = other, name
+    sheet.say(other, "default", "it is for another kind of model")
+    if kind in ("", "sigma", "shift") and sheet.has(name):
+        return {**found, "flow_shift": settle(sheet, name, "flow_shift", sheet.real(name))}
+    if kind in ("sigma", "shift") and shift:
+        sheet.assumed["flow_shift"] = shift
     sheet.say("discrete_flow_shift", "default", f"{kind} has no shift")
     return {**found, "flow_shift": 1.0} if kind in ("uniform", "sigmoid") else found
 
@@ -199,10 +208,14 @@ def _timesteps(sheet: Sheet) -> dict[str, Any]:
 def _mean(sheet: Sheet) -> dict[str, Any]:
     """Of logit_normal. All scripts but SD3's count the levels from the noisiest down; `mode` is the same both ways."""
     mean = sheet.real("logit_mean")
-    if not mean or sheet.text("network_module") == "networks.lora_sd3" or sheet.flag("sd3_checkbox"):
+    if not mean or _is_sd3(sheet):
         return {}
     sheet.say("logit_mean", "applied", f"logit_mean = {-mean:g}; sd-scripts counts from the noisiest level down")
     return {"logit_mean": -mean}
+
+
+def _is_sd3(sheet: Sheet) -> bool:
+    return sheet.text("network_module") == "networks.lora_sd3" or sheet.flag("sd3_checkbox")
 
 
 def read_compute(sheet: Sheet) -> dict[str, Any]:

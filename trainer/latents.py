@@ -6,7 +6,8 @@ import contextlib
 import dataclasses
 import hashlib
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -78,11 +79,17 @@ def is_fixed(settings: Buckets) -> bool:
 class LatentStore:
     """Latents x0 [C, h, w] by what they were made from; a file is whole or not there, whoever writes it.
 
-    Making one raises `KilnError` when the disk refuses.
+    Making one raises `KilnError` when the disk refuses. `reading` is entered while several are encoded.
     """
 
-    def __init__(self, folder: Path, mark: str, encode: Callable[[Tensor], Tensor]) -> None:
-        self._folder, self._mark, self._to_latent = folder, mark, encode
+    def __init__(
+        self,
+        folder: Path,
+        mark: str,
+        encode: Callable[[Tensor], Tensor],
+        reading: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
+    ) -> None:
+        self._folder, self._mark, self._to_latent, self._reading = folder, mark, encode, reading
 
     def file(self, record: Record, view: View, flipped: bool) -> Path:
         """Where this view of the record is kept."""
@@ -122,6 +129,11 @@ class LatentStore:
         """[H, W, 3] -> x0 [C, h, w], fp32 on the CPU; nothing is kept."""
         with torch.no_grad():
             return self._to_latent(pixels[None])[0].float().cpu().contiguous()
+
+    def encode_each(self, pictures: Sequence[Tensor]) -> Tensor:
+        """The same for several of one size, x0 [B, C, h, w]; a video's autoencoder would take a batch for frames."""
+        with self._reading():
+            return torch.stack([self.encode(pixels) for pixels in pictures])
 
     @staticmethod
     def _read(file: Path) -> Tensor | None:

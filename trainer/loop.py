@@ -14,17 +14,17 @@ from ..dataset.values import Dataset
 from . import objective
 from .adapters import Lora
 from .batches import Batches
-from .captions import varies, written
+from .checks import check, stop_of_text
 from .conditioning import Conditioner
 from .errors import KilnError, NotFinite
 from .flat import ELEMENTWISE, gather
 from .formats import describe
 from .latents import LatentStore, centred, is_fixed
-from .network import Placed, make_adapters
+from .network import Placed, make_adapters, ranks
 from .optim import NEEDS_CUDA, make_optimizer, switch
 from .plan import Plan, make_plan
 from .ports import Asked, Layer, Model, Reporter
-from .preflight import Preflight, check, look_ahead, stop_of_text
+from .preflight import Preflight, look_ahead
 from .prior import Prior
 from .recipe import Recipe
 from .runs import RunFolder
@@ -68,10 +68,12 @@ def train(
                 # Stopped between a step and what follows it, perhaps.
                 write(session, session.step, Asked())
             with contextlib.closing(session.batches.updates(session.step + 1)) as updates:
+                session.ready_at = time.perf_counter()
                 for update in updates:
                     make_update(session, update)
                     asked = reporter.asked()
                     write(session, update.step, asked)
+                    session.ready_at = time.perf_counter()
                     if asked.stop and update.step < session.plan.steps:
                         tell(session, f"Stopped and kept after step {update.step} of {session.plan.steps}.")
                         return folder.stop(update.step)
@@ -109,7 +111,7 @@ def _opened(
     plan = make_plan(dataset, recipe)
     # Before the pictures are encoded, which may take long.
     check(recipe, model, plan)
-    store = LatentStore(latents, model.pixel_mark(), model.encode_pixels)
+    store = LatentStore(latents, model.pixel_mark(), model.encode_pixels, model.reading)
     precision, checkpointing = recipe.compute.precision, recipe.compute.gradient_checkpointing
     try:
         encode_images(plan, recipe, store, reporter)
@@ -170,6 +172,9 @@ def _prepare(
     placed = make_adapters(layers, recipe.network, recipe.blocks, model.blocks(), parts, draws, start)
     optimizer = make_optimizer(recipe.optimizer, placed)
     schedule = make_schedule(recipe.optimizer, optimizer, plan.steps, plan.steps_an_epoch)
+    metadata = describe(recipe, dataset, plan, model.facts())
+    if start is not None:
+        metadata |= ranks(placed)
     average = Average(placed, recipe.optimizer.ema_decay) if recipe.optimizer.ema_decay else None
     return Session(
         model=model,
@@ -183,7 +188,7 @@ def _prepare(
         conditioner=Conditioner(model, recipe, frozen=not any(one.part == "text" for one in placed)),
         folder=folder,
         reporter=reporter,
-        metadata=describe(recipe, dataset, plan, model.facts()),
+        metadata=metadata,
         average=average,
         prior=Prior(model, recipe, placed) if recipe.loss.prior_preservation else None,
         stop_text_at=stop_of_text(recipe, plan),
@@ -221,15 +226,12 @@ def _gather(session: Session) -> None:
 
 
 def _encode_captions(session: Session) -> None:
-    """Every caption that stays the same and is kept, before the first step rather than in it."""
-    recipe, plan = session.recipe, session.plan
-    if varies(recipe.captions):
-        return
-    rows = [row for row, repeats in enumerate(plan.repeats) if repeats]
-    captions = [written(plan.records[row], recipe.captions) for row in rows]
-    views = [centred(plan.records[row], plan.buckets[row]) for row in rows]
-    for done in session.conditioner.prepare(captions, views):
-        session.reporter.stage("encoding captions", done - 1, len(rows))
+    """Every caption that is known and kept, before the first step rather than in it."""
+    known = session.batches.captions()
+    captions, views = [caption for caption, _ in known], [view for _, view in known]
+    with contextlib.closing(session.conditioner.prepare(captions, views)) as progress:
+        for done in progress:
+            session.reporter.stage("encoding captions", done - 1, len(known))
 
 
 def _begin(session: Session) -> None:

@@ -74,6 +74,16 @@ def make_adapters(
     return placed
 
 
+def ranks(placed: Sequence[Placed]) -> dict[str, str]:
+    """kohya's metadata of the ranks and alphas that adapters really have; `Dynamic` where they differ."""
+    found = {}
+    for key, value in (("ss_network_dim", "rank"), ("ss_network_alpha", "alpha")):
+        values = {float(getattr(one.adapter, value)) for one in placed if not one.adapter.layer.conv}
+        if values:
+            found[key] = f"{values.pop():g}" if len(values) == 1 else "Dynamic"
+    return found
+
+
 def _adapter(
     layer: Layer,
     rank: int,

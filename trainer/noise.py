@@ -12,7 +12,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from .groups import Noise
-from .objective import is_flow
 from .ports import Schedule
 
 
@@ -33,14 +32,14 @@ def draw_levels(count: int, settings: Noise, generator: torch.Generator) -> Tens
     return (low + (high - low) * u).clamp(low, high - 1e-6)
 
 
-def sigma_at(levels: Tensor, schedule: Schedule, settings: Noise) -> Tensor:
-    """The host's noise level [B] at each share of the schedule [B].
+def sigma_at(levels: Tensor, schedule: Schedule, settings: Noise, *, flow: bool) -> Tensor:
+    """The host's noise level [B] at each share of the schedule [B]; `flow` is whether it is a flow model's.
 
     Families with a table take its entry, a flow model's shift included. A `flow_shift` of the user's replaces the
     model's: sigma = shift * u / (1 + (shift - 1) * u).
     """
     table = schedule.sigmas()
-    if settings.flow_shift and is_flow(schedule):
+    if settings.flow_shift and flow:
         u = levels.to(table.device).clamp(min=1e-4)
         return settings.flow_shift * u / (1 + (settings.flow_shift - 1) * u)
     # In fp32 a whole timestep may come out a hair below itself.

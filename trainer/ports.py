@@ -87,6 +87,9 @@ class Model(Protocol):
     def pixel_mark(self) -> str:
         """Tells autoencoders apart: the same mark gives the same x0 for the same pixels."""
 
+    def reading(self) -> AbstractContextManager[None]:
+        """For encoding many captions or pictures: what does that may stay loaded until the end."""
+
     def encode_pixels(self, pixels: Tensor) -> Tensor:
         """[B, H, W, 3] in 0..1 -> x0."""
 
@@ -125,7 +128,7 @@ class Model(Protocol):
         """What settings must be checked against."""
 
     def memory(self) -> int:
-        """Bytes in use: of the GPU at its peak, or of this process on a CPU."""
+        """Bytes in use: of the GPU at its peak, or of this process on a CPU. Asked after each step."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

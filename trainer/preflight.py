@@ -1,65 +1,22 @@
-"""Before the first step: what will happen, what it will take, and what cannot be right."""
+"""Before the first step: what will happen, and what it will take."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..dataset.images import may_have_alpha
-from ..dataset.report import counted
 from ..dataset.values import Dataset
 from . import objective
-from .blocks import RANK_LISTS, block_ranks, block_weights
-from .captions import varies
-from .errors import KilnError
+from .checks import check, left_out
 from .files import write_text
-from .groups import Optimizer
 from .network import Placed
-from .optim import ADAPTIVE, BETAS, NEEDS_CUDA, class_and_arguments, several_rates
+from .optim import NEEDS_CUDA
 from .plan import Plan
 from .ports import Model
 from .recipe import Recipe
-from .spans import parse_span
-
-# Above it, the most noise leaves something of the picture; SD 1.5's own ends at 0.005, a zero SNR in ComfyUI at 5e-8.
-TERMINAL_SNR = 1e-4
-WAVES = ("cosine_with_restarts", "cosine_with_min_lr", "warmup_stable_decay")
-# What a setting that is not at its default acts with: another setting, and its values; none is any but 0.
-ONLY_WITH: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    "min_lr_ratio": ("lr_scheduler", ("cosine_with_min_lr", "warmup_stable_decay")),
-    "lr_decay": ("lr_scheduler", ("warmup_stable_decay",)),
-    "timescale": ("lr_scheduler", ("inverse_sqrt",)),
-    "cycles": ("lr_scheduler", WAVES),
-    "power": ("lr_scheduler", ("polynomial",)),
-    "logit_mean": ("timestep_sampling", ("logit_normal",)),
-    "logit_std": ("timestep_sampling", ("logit_normal",)),
-    "mode_scale": ("timestep_sampling", ("mode",)),
-    "huber_c": ("loss_type", objective.HUBER),
-    "huber_schedule": ("loss_type", objective.HUBER),
-    "lokr_factor": ("network_type", ("LoKr",)),
-    "constraint": ("network_type", ("OFT", "BOFT")),
-    "use_tucker": ("conv_dim", ()),
-    "conv_alpha": ("conv_dim", ()),
-    "loraplus_text_lr_ratio": ("text_lr", ()),
-    "loraplus_unet_lr_ratio": ("unet_lr", ()),
-    "min_bucket": ("enable_bucket", ()),
-    "max_bucket": ("enable_bucket", ()),
-    "bucket_no_upscale": ("enable_bucket", ()),
-    "multires_noise_discount": ("multires_noise_iterations", ()),
-    "noise_offset_random_strength": ("noise_offset", ()),
-    "ip_noise_gamma_random_strength": ("ip_noise_gamma", ()),
-    "sample_every": ("sample_prompts", ()),
-    "validate_every": ("validation_share", ()),
-}
-# Made for noise and v prediction; sd-scripts leaves them out with flow models.
-NOT_FOR_FLOW = ("noise_offset", "multires_noise_iterations", "ip_noise_gamma")
-OTHERWISE_ON_FLOW = {
-    "min_snr_gamma": "it weighs middle noise levels, and the ends hardly count",
-    "debiased_estimation": "it favours the highest noise strongly",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,236 +99,8 @@ def look_ahead(
         missing_captions=tuple(record.image.name for record in dataset if not record.caption and not record.is_reg),
         memory_bytes=max(estimate, model.memory() if seconds_a_step else 0),
         seconds_a_step=seconds_a_step,
-        notes=(*check(recipe, model, plan), *_layers(recipe, placed, start or ())),
+        notes=(*check(recipe, model, plan), *left_out(recipe, placed, start or ())),
     )
-
-
-def check(recipe: Recipe, model: Model, plan: Plan) -> list[str]:
-    """Settings that contradict each other or this model: those that mean nothing are noted.
-
-    Raises `KilnError` for those that would train something else than was asked for. Nothing has to be loaded yet.
-    """
-    _refuse(recipe, model, plan)
-    kind = objective.prediction(model.schedule)
-    return [
-        *_alone(recipe),
-        *_lengths(recipe, plan),
-        *_network(recipe),
-        *_noise(recipe, kind),
-        *_optimizer(recipe),
-        *_data(recipe, plan),
-    ]
-
-
-def stop_of_text(recipe: Recipe, plan: Plan) -> int:
-    """The update after which the text encoder stands still; 0 is never, so a short length is at least one."""
-    span = parse_span(recipe.optimizer.stop_text_at)
-    return span.steps(steps=plan.steps, steps_an_epoch=plan.steps_an_epoch, least=1)
-
-
-def _refuse(recipe: Recipe, model: Model, plan: Plan) -> None:
-    traits, kind = model.traits(), objective.prediction(model.schedule)
-    optimizer, noise, clip_skip = recipe.optimizer, recipe.noise, recipe.captions.clip_skip
-    if noise.expected_prediction not in ("any", kind):
-        raise KilnError(
-            f"expected_prediction is {noise.expected_prediction!r}, and this model predicts {kind}; load the right "
-            "checkpoint, or put core's ModelSamplingDiscrete in front with the right sampling, zsnr included."
-        )
-    last = objective.snr(model.schedule, model.schedule.sigmas()[-1:])
-    if noise.zero_terminal_snr and float(last) > TERMINAL_SNR:
-        raise KilnError(
-            f"zero_terminal_snr is on, and at its most noise this model still has a signal (SNR {float(last):.2g}); "
-            "put core's ModelSamplingDiscrete with zsnr in front of Train LoRA and of what samples, or switch it off."
-        )
-    if optimizer.optimizer_type in NEEDS_CUDA and traits.device != "cuda":
-        raise KilnError(
-            f"{optimizer.optimizer_type} needs an NVIDIA GPU, and the model is on {traits.device}; "
-            f"choose {optimizer.optimizer_type.removeprefix('Paged').removesuffix('8bit')}."
-        )
-    rates = {rate for rate in (optimizer.unet_lr, optimizer.text_lr) if rate}
-    if optimizer.optimizer_type in ADAPTIVE and len(rates) > 1 and traits.clip_layers:
-        raise several_rates(optimizer.optimizer_type, rates)
-    if clip_skip > 1 and not traits.clip_layers:
-        raise KilnError(
-            f"clip_skip is {clip_skip}, and this model's text encoder is not CLIP, or not CLIP alone; set it to 1."
-        )
-    if clip_skip > max(1, traits.clip_layers):
-        raise KilnError(f"clip_skip is {clip_skip}, and CLIP has {traits.clip_layers} layers here.")
-    if recipe.compute.precision == "fp16" and traits.device == "cpu":
-        raise KilnError("precision is fp16, which a CPU computes slowly and overflows in; choose bf16 or fp32.")
-    block_weights(recipe.blocks, model.blocks())
-    for name in RANK_LISTS:
-        block_ranks(name, getattr(recipe.blocks, name), model.blocks())
-    class_and_arguments(optimizer)
-    stop = stop_of_text(recipe, plan)
-    if 0 < stop < plan.steps and optimizer.text_lr and not optimizer.unet_lr:
-        raise KilnError(
-            f"stop_text_at is {optimizer.stop_text_at}, and with unet_lr 0 nothing would learn from there on; "
-            "set it to 0, or train less."
-        )
-
-
-def _alone(recipe: Recipe) -> list[str]:
-    """Settings without the one that they act with."""
-    changed = Recipe().differences(recipe)
-    notes = []
-    for name, (other, values) in ONLY_WITH.items():
-        with_it = recipe.setting(other)
-        if name in changed and (with_it not in values if values else not with_it):
-            words = f"{other} {' or '.join(values)}" if values else other
-            notes.append(f"{name} {changed[name][1]} means nothing here; it goes with {words}.")
-    captions, buckets = recipe.captions, recipe.buckets
-    if "keep_tokens" in changed and captions.keep_tokens and not (captions.shuffle_caption or captions.tag_dropout):
-        notes.append(
-            f"keep_tokens {captions.keep_tokens} means nothing here; it goes with shuffle_caption or tag_dropout."
-        )
-    if buckets.enable_bucket and buckets.bucket_no_upscale:
-        notes += [
-            f"{name} {changed[name][1]} means nothing with bucket_no_upscale: images keep their own size up to "
-            "resolution's area."
-            for name in ("min_bucket", "max_bucket")
-            if name in changed
-        ]
-    return notes
-
-
-def _lengths(recipe: Recipe, plan: Plan) -> list[str]:
-    """Lengths that come to nothing in a run of so many updates, or to all of it."""
-    settings, notes = recipe.optimizer, list[str]()
-
-    def updates(text: str) -> int:
-        return parse_span(text).steps(steps=plan.steps, steps_an_epoch=plan.steps_an_epoch)
-
-    if parse_span(settings.warmup).amount:
-        if settings.lr_scheduler == "constant":
-            notes.append(f"warmup {settings.warmup} means nothing with constant; choose constant_with_warmup.")
-        elif not updates(settings.warmup):
-            notes.append(f"warmup {settings.warmup} of {plan.steps} updates is less than one: there is none.")
-        elif updates(settings.warmup) >= plan.steps:
-            notes.append(f"warmup {settings.warmup} is the whole run: the rates only rise.")
-    if settings.lr_scheduler == "warmup_stable_decay" and not updates(settings.lr_decay):
-        notes.append(f"lr_decay {settings.lr_decay} of {plan.steps} updates is none: the rates never fall.")
-    if parse_span(settings.stop_text_at).amount:
-        if not settings.text_lr:
-            notes.append(f"stop_text_at {settings.stop_text_at} means nothing: text_lr is 0.")
-        elif not updates(settings.stop_text_at):
-            notes.append(
-                f"stop_text_at {settings.stop_text_at} of {plan.steps} updates is less than one: "
-                "the text encoder stops after the first."
-            )
-    return notes
-
-
-def _layers(recipe: Recipe, placed: Sequence[Placed], start: Iterable[str]) -> list[str]:
-    """What one would expect to be trained and is not."""
-    notes = list[str]()
-    if recipe.optimizer.text_lr and not any(one.part == "text" for one in placed):
-        notes.append(
-            f"text_lr {recipe.optimizer.text_lr:g} trains nothing here: no layer of CLIP is left to train. T5 is "
-            "trained with train_t5xxl, other language models are not."
-        )
-    if recipe.network.conv_dim and not any(one.adapter.layer.conv for one in placed):
-        notes.append(f"conv_dim {recipe.network.conv_dim} trains nothing here: no convolution is left to train.")
-    lost = {key.partition(".")[0] for key in start} - {one.adapter.layer.key for one in placed}
-    if lost:
-        why = " Give text_lr a value to keep those of the text encoder." if not recipe.optimizer.text_lr else ""
-        notes.append(
-            f"{counted(len(lost), 'layer')} of the file to start from: not trained here, so not in what is saved: "
-            f"{', '.join(sorted(lost)[:3])}{', ...' if len(lost) > 3 else ''}.{why if _of_text(lost) else ''}"
-        )
-    return notes
-
-
-def _of_text(keys: Iterable[str]) -> bool:
-    return any(key.startswith("lora_te") for key in keys)
-
-
-def _network(recipe: Recipe) -> list[str]:
-    """LyCORIS's modules, as they are trained here, have not all of kohya's ways to hold back."""
-    network = recipe.network
-    if network.network_type == "LoRA" and not network.dora and not network.use_tucker:
-        return []
-    nothing = ["network_dropout"] if network.network_dropout else []
-    if network.rank_dropout and network.network_type in ("DyLoRA", "GLoRA", "BOFT"):
-        nothing.append("rank_dropout")
-    if network.scale_weight_norms and network.network_type in ("DyLoRA", "GLoRA"):
-        nothing.append("scale_weight_norms")
-    return [f"{name} means nothing with this kind of network; leave it at 0." for name in nothing]
-
-
-def _noise(recipe: Recipe, kind: str) -> list[str]:
-    noise, loss, notes = recipe.noise, recipe.loss, list[str]()
-    if kind != "flow":
-        if noise.flow_shift:
-            notes.append(f"flow_shift {noise.flow_shift:g} means nothing here: the model predicts {kind}.")
-        if noise.timestep_sampling != "uniform":
-            notes.append(
-                f"timestep_sampling {noise.timestep_sampling} is made for flow models; this one predicts {kind}."
-            )
-    if loss.scale_v_pred_loss and kind != "v":
-        notes.append(f"scale_v_pred_loss means nothing here: the model predicts {kind}.")
-    if kind == "flow":
-        notes += [
-            f"{name} was made for noise and v prediction; on a flow model {words}."
-            for name, words in OTHERWISE_ON_FLOW.items()
-            if recipe.setting(name)
-        ]
-        notes += [
-            f"{name} was made for noise and v prediction; kohya's scripts leave it out on flow models."
-            for name in NOT_FOR_FLOW
-            if recipe.setting(name)
-        ]
-    return notes
-
-
-def _optimizer(recipe: Recipe) -> list[str]:
-    settings, name, notes = recipe.optimizer, recipe.optimizer.optimizer_type, list[str]()
-    if name in ADAPTIVE and max(settings.unet_lr, settings.text_lr) < 0.1:
-        notes.append(f"{name} finds the rate itself; unet_lr and text_lr are usually 1.")
-    if name == "AdamWScheduleFree" and settings.lr_scheduler not in ("constant", "constant_with_warmup"):
-        notes.append(f"AdamWScheduleFree makes its own schedule; {settings.lr_scheduler} acts on top of it.")
-    usual = Optimizer()
-    for beta in ("beta1", "beta2"):
-        if beta not in BETAS.get(name, (beta,)) and getattr(settings, beta) != getattr(usual, beta):
-            notes.append(
-                f"{beta} {getattr(settings, beta):g} means nothing with {name}; "
-                "what it has of the kind goes into optimizer_args."
-            )
-    return notes
-
-
-def _data(recipe: Recipe, plan: Plan) -> list[str]:
-    captions, notes = recipe.captions, list[str]()
-    if captions.caption_variants and recipe.optimizer.text_lr:
-        notes.append("caption_variants keeps captions few; the text encoder learns, so each is still encoded anew.")
-    if captions.caption_variants and not varies(captions):
-        notes.append("caption_variants means nothing: captions neither shuffle nor drop anything.")
-    if recipe.buckets.random_crop and recipe.saving.validation_share:
-        notes.append("Held-out images are tested at their centre crop.")
-    regular = [i for i, record in enumerate(plan.records) if record.is_reg]
-    for name in ("prior_preservation", "prior_loss_weight"):
-        if name in Recipe().differences(recipe) and not regular:
-            notes.append(f"{name} means nothing: there are no regularisation images.")
-    if spare := sum(
-        plan.records[i].repeats - plan.repeats[i] for i in regular if plan.repeats[i] < plan.records[i].repeats
-    ):
-        notes.append(
-            f"{counted(spare, 'regularisation image')} too many, repeats counted, are left out: an epoch sees as many "
-            "as training images, as in kohya's scripts."
-        )
-    if recipe.saving.validation_share and not plan.held_out:
-        notes.append("validation_share means nothing: a single image is not held out.")
-    if recipe.loss.masked_loss and not any(r.mask or may_have_alpha(r.image) for r in plan.records):
-        notes.append("masked_loss means nothing: no image has a mask beside it or transparent parts.")
-    if recipe.buckets.enable_bucket and recipe.buckets.min_bucket > recipe.buckets.resolution:
-        notes.append(
-            f"min_bucket {recipe.buckets.min_bucket} is above resolution {recipe.buckets.resolution}: every image is "
-            "cut to a square."
-        )
-    most = max(plan.images().values(), default=0)
-    if recipe.amount.batch_size > most:
-        notes.append(f"batch_size is {recipe.amount.batch_size}; no bucket has more than {most} images an epoch.")
-    return notes
 
 
 def report_of(folder: Path) -> str:

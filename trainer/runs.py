@@ -101,7 +101,8 @@ class RunFolder:
             save_file(self._start, {}, self.folder / START_FILE)
         kept = {row["file"] for row in self.about["checkpoints"]}
         for file in self.folder.glob("*.safetensors"):
-            if file.name not in kept and file.name != START_FILE:
+            # What a user has put here, or given a name of its own, stays.
+            if file.name not in kept and self._is_checkpoint(file.name):
                 file.unlink()
         lines = {kind: _keep_lines(self.folder / f"{kind}.jsonl", step) for kind in self._logs}
         rows = [(kind, row) for kind in FIGURES for row in lines[kind]]
@@ -130,6 +131,9 @@ class RunFolder:
         return self.folder / (
             f"{self.name}-{epoch:06d}.safetensors" if step is None else f"{self.name}-step{step:08d}.safetensors"
         )
+
+    def _is_checkpoint(self, file: str) -> bool:
+        return bool(re.fullmatch(rf"{re.escape(self.name)}-(\d{{6}}|step\d{{8}})\.safetensors", file))
 
     def has_checkpoint(self, step: int) -> bool:
         """Whether what was trained up to this update is saved."""

@@ -55,6 +55,8 @@ class Session:
     smooth_loss: float = 0.0
     averaged: int = 0
     seconds: float = 0.0
+    # When the last step was done with: what a step takes includes the wait for its pictures.
+    ready_at: float = 0.0
     # False while an update is under way, when the weights and the optimizer's state may not belong together.
     whole: bool = True
     state_saved: float = 0.0

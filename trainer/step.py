@@ -33,12 +33,14 @@ FIRST_SCALE, LEAST_SCALE, SCALE_GROWS_AFTER = 2.0**14, 2.0, 500
 
 def make_update(session: Session, update: Update) -> None:
     """Forward and backward of every batch, and one update."""
-    started = time.perf_counter()
     _stop_text(session, update.step)
     if not session.flats:
         session.optimizer.zero_grad(set_to_none=True)
     for flat in session.flats:
         flat.clear()
+        # One that nothing reached when it was tried may be reached later, by a rare word perhaps.
+        for parameter in session.idle:
+            parameter.grad = None
     images = sum(len(batch.x0) for batch in update.batches)
     total: Tensor | float = 0.0
     with seeded(session, update.step):
@@ -70,7 +72,7 @@ def make_update(session: Session, update: Update) -> None:
     _rescale(session, math.isfinite(norm_value))
     session.schedule.step()
     session.step = update.step
-    _report(session, update, loss_value, norm_value, used, time.perf_counter() - started)
+    _report(session, update, loss_value, norm_value, used, time.perf_counter() - session.ready_at)
     if session.bad_steps >= BAD_STEPS_IN_A_ROW:
         raise NotFinite(
             f"Loss or gradients were not finite {BAD_STEPS_IN_A_ROW} steps in a row (loss {loss_value}, step "
@@ -108,7 +110,7 @@ def _rescale(session: Session, good: bool) -> None:
 def losses(session: Session, batch: Batch) -> Tensor:
     """The weighted loss of each image, [B]."""
     model, recipe, schedule = session.model, session.recipe, session.model.schedule
-    sigma = sigma_at(batch.levels, schedule, recipe.noise)
+    sigma = sigma_at(batch.levels, schedule, recipe.noise, flow=session.kind == "flow")
     x0, noise = batch.x0.to(sigma.device), batch.noise.to(sigma.device)
     conds = session.conditioner.encode(batch.captions, batch.views)
     x_t, target = schedule.noised(x0, noise, sigma), x0

@@ -33,13 +33,13 @@ class Validation:
 def validate(model: Model, plan: Plan, recipe: Recipe, store: LatentStore, conditioner: Conditioner) -> Validation:
     """Test every held-out record at every band, with captions in their written order."""
     rows: dict[str, list[float]] = {}
-    levels = torch.tensor(BANDS)
+    levels, flow = torch.tensor(BANDS), objective.is_flow(model.schedule)
     for index in plan.held_out:
         record, bucket = plan.records[index], plan.buckets[index]
         view = centred(record, bucket)
         x0 = torch.stack([store.get(record, view, False)] * len(BANDS))
         noise = torch.randn(x0.shape, generator=stream(recipe.seed, "validation noise", index))
-        sigma = sigma_at(levels, model.schedule, recipe.noise)
+        sigma = sigma_at(levels, model.schedule, recipe.noise, flow=flow)
         x0, noise = x0.to(sigma.device), noise.to(sigma.device)
         conds = conditioner.encode([written(record, recipe.captions)], [view]) * len(BANDS)
         found = model.denoise(model.schedule.noised(x0, noise, sigma), sigma, conds)

@@ -90,3 +90,34 @@ def test_a_conditioning_can_be_seen_otherwise_without_reading_its_words_again(mo
     for name, value in wanted[1].items():
         if not isinstance(value, torch.Tensor):
             assert seen[1][name] == value, name
+
+
+def test_the_model_comes_back_once_after_all_that_was_read(
+    inside: Path, load_checkpoint: Callable[[str], Any], monkeypatch: Any
+) -> None:
+    """On a GPU that is full each time is a trip of the whole text encoder, or of the model."""
+    import comfy.model_management
+    import torch
+
+    from lora_kiln.host.model import HostModel
+    from lora_kiln.trainer.ports import View
+
+    parts = load_checkpoint("kiln-world-sd15.safetensors")
+    load, came = comfy.model_management.load_models_gpu, []
+
+    def watched(models: Any, *args: Any, **kwargs: Any) -> Any:
+        came.append(parts[0] in models)
+        return load(models, *args, **kwargs)
+
+    monkeypatch.setattr(comfy.model_management, "load_models_gpu", watched)
+    host, view = HostModel(*parts), View(original=(64, 64), crop=(0, 0), target=(64, 64))
+    with host.open(precision="model's own", checkpointing=False, text=False):
+        came.clear()
+        with host.reading(), torch.no_grad():
+            for word in WORDS:
+                host.encode_text([word], [view], clip_skip=1, max_tokens=0)
+            host.encode_pixels(torch.zeros(1, 64, 64, 3))
+        assert came.count(True) == 1
+        assert came[-1]
+        host.encode_text([WORDS[0]], [view], clip_skip=1, max_tokens=0)
+        assert came.count(True) == 2

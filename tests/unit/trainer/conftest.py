@@ -59,6 +59,7 @@ class FakeModel:
         self.calls = 0
         self.is_open = False
         self.encoded: list[str] = []
+        self.readers = self.readings = 0
         self.views: list[View] = []
         self.seen: list[View] = []
 
@@ -83,6 +84,13 @@ class FakeModel:
             yield
         finally:
             self.is_open = False
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        self.readers += 1
+        yield
+        self.readers -= 1
+        self.readings += not self.readers
 
     def encode_pixels(self, pixels: Tensor) -> Tensor:
         x = nn.functional.avg_pool2d(pixels.permute(0, 3, 1, 2), 8) * 2 - 1

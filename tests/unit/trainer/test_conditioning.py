@@ -68,7 +68,9 @@ def test_captions_can_be_encoded_before_they_are_asked_for(fake_model: Any) -> N
     conditioner = Conditioner(model, Recipe(), frozen=True)
     assert list(conditioner.prepare(["a", "b", "a"], [VIEW] * 3)) == [1, 2, 3]
     assert model.encoded == ["a", "b"]
+    assert model.readings == 1
     conditioner.encode(["b", "a"], [VIEW] * 2)
+    assert model.readings == 1
     assert model.encoded == ["a", "b"]
     assert list(Conditioner(model, Recipe(), frozen=False).prepare(["a"], [VIEW])) == []
     assert model.encoded == ["a", "b"]
@@ -83,11 +85,18 @@ def test_no_more_is_encoded_beforehand_than_is_kept(fake_model: Any, monkeypatch
     assert model.encoded == ["a", "b", "c"]
 
 
-def test_no_step_waits_for_a_caption_that_stays_the_same(
-    fake_model: Any, fake_reporter: Any, pictures: Any, small_recipe: Any, train: Any
+VARIANTS = {"shuffle_caption": True, "caption_variants": 4, "keep_tokens": 0}
+
+
+@pytest.mark.parametrize("settings", [{}, VARIANTS], ids=["as written", "variants"])
+def test_no_step_waits_for_a_caption_that_is_known_before(
+    fake_model: Any, fake_reporter: Any, pictures: Any, small_recipe: Any, train: Any, settings: dict[str, Any]
 ) -> None:
     model, reporter, seen = fake_model(), fake_reporter(), []
-    reporter.step = lambda report: seen.append(len(model.encoded))
-    train(pictures("red", "blue", "lime"), small_recipe(text_lr=0.0, epochs=3), model=model, reporter=reporter)
+    reporter.step = lambda report: seen.append((len(model.encoded), model.readings))
+    recipe = small_recipe(text_lr=0.0, epochs=3).with_settings(**settings)
+    train(pictures("red", "blue", "lime"), recipe, model=model, reporter=reporter)
     assert len(set(seen)) == 1
-    assert sorted(model.encoded) == ["kiln, blue", "kiln, lime", "kiln, red"]
+    written = ["kiln, blue", "kiln, lime", "kiln, red"]
+    turned = [", ".join(reversed(caption.split(", "))) for caption in written]
+    assert sorted(model.encoded) == (sorted(written + turned) if settings else written)

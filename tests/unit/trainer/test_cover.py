@@ -64,7 +64,7 @@ def run(tmp_path: Path) -> Run:
     checkpoints = []
     for epoch in (1, 2, 3):
         file = tmp_path / "run" / f"cat-{epoch}.safetensors"
-        save_file({"x.alpha": torch.tensor(1.0)}, {"ss_epoch": str(epoch)}, file)
+        save_file({"x.alpha": torch.tensor(1.0)}, {"ss_epoch": str(epoch), "trained_words": "cat"}, file)
         checkpoints.append(Checkpoint(epoch=epoch, step=10 * epoch, file=file))
     (tmp_path / "run" / "samples").mkdir()
     for step, color in ((10, "red"), (20, "lime"), (25, "navy")):

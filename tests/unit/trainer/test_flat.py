@@ -113,6 +113,31 @@ def test_a_run_learns_the_same_either_way(
         torch.testing.assert_close(together[key], value, rtol=1e-4, atol=1e-6)
 
 
+def test_what_was_not_reached_when_it_was_tried_learns_from_each_step_alone_when_it_is(
+    fake_model: Any, pictures: Any, small_recipe: Any, train: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As experts do in a mixture, which some captions alone ask for."""
+
+    def learned(name: str) -> dict[str, Tensor]:
+        model = fake_model()
+        # The first call is the trial.
+        hook = model.conv.register_forward_hook(
+            lambda module, inputs, output: output.detach() if model.calls in (1, 4) else output
+        )
+        try:
+            run = train(pictures("red", "blue", "lime"), small_recipe(epochs=4), name, model=model)
+        finally:
+            hook.remove()
+        return load_file(run.checkpoint(0).file)[0]
+
+    together = learned("together")
+    monkeypatch.setattr(loop, "ELEMENTWISE", ())
+    alone = learned("alone")
+    assert together["lora_unet_conv.lora_up.weight"].any()
+    for key, value in alone.items():
+        torch.testing.assert_close(together[key], value, rtol=1e-4, atol=1e-6)
+
+
 def test_a_step_without_a_module_leaves_it_alone_although_others_learn(
     pictures: Any, small_recipe: Any, train: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

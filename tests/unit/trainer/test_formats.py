@@ -154,6 +154,21 @@ def test_an_epoch_is_saved_under_the_given_name(run: Run, tmp_path: Path, file_n
     assert "sshs_model_hash" in metadata
 
 
+def test_somebody_elses_file_is_not_replaced_and_an_own_one_is(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "loras" / "cat.safetensors"
+    file.parent.mkdir()
+    for theirs in ("no safetensors", ""):
+        file.write_text(theirs)
+        with pytest.raises(KilnError, match=r"cat\.safetensors is there already.*file_name"):
+            export(run, SaveOptions(), tmp_path / "loras")
+        assert file.read_text() == theirs
+    save_file(tensors(), {"ss_output_name": "cat"}, file)
+    with pytest.raises(KilnError, match="was not made by LoRA Kiln"):
+        export(run, SaveOptions(), tmp_path / "loras")
+    save_file(tensors(), {"trained_words": "kiln"}, file)
+    assert load_file(export(run, SaveOptions(), tmp_path / "loras"))[1]["ss_epoch"] == "2"
+
+
 @pytest.mark.parametrize("name", ["../out", "a/../../out", "..", "/etc/out", "C:/out", "a:b", "a/b\x00"])
 def test_a_name_that_leads_out_of_the_folder_is_refused(run: Run, tmp_path: Path, name: str) -> None:
     before = sorted(tmp_path.rglob("*"))

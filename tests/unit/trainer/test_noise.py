@@ -55,7 +55,7 @@ def levels(**settings: object) -> np.ndarray:
 )
 def test_every_level_is_within_its_limits_and_none_at_the_upper_one(kind: str, low: int, high: int) -> None:
     drawn = levels(timestep_sampling=kind, min_timestep=low, max_timestep=high)
-    index = sigma_at(torch.from_numpy(drawn), Table(1000), Noise()).numpy() - 1
+    index = sigma_at(torch.from_numpy(drawn), Table(1000), Noise(), flow=False).numpy() - 1
     assert low <= index.min() <= index.max() < high
     if kind == "uniform":
         assert (index.min(), index.max()) == (low, high - 1)
@@ -87,24 +87,24 @@ def test_mode_levels_have_esser_et_als_quantiles(scale: float) -> None:
 @pytest.mark.parametrize("length", [3, 1000, 10000])
 def test_a_level_takes_the_tables_entry_below_it(length: int) -> None:
     every = torch.arange(length) / length
-    assert sigma_at(every, Table(length), Noise()).tolist() == list(range(1, length + 1))
+    assert sigma_at(every, Table(length), Noise(), flow=False).tolist() == list(range(1, length + 1))
     edges = torch.tensor([0.0, 0.49999, 0.5, 0.999999])
     expected = [1, int(0.49999 * length) + 1, int(0.5 * length) + 1, length]
-    assert sigma_at(edges, Table(length), Noise()).tolist() == expected
+    assert sigma_at(edges, Table(length), Noise(), flow=False).tolist() == expected
 
 
 @pytest.mark.parametrize("shift", [0.5, 1.0, 3.0])
 def test_a_shift_of_the_users_takes_the_place_of_the_flow_models(shift: float) -> None:
     u = np.linspace(0.01, 0.99, 50).astype(np.float32)
-    found = sigma_at(torch.from_numpy(u), Flow(1000), Noise(flow_shift=shift)).numpy()
+    found = sigma_at(torch.from_numpy(u), Flow(1000), Noise(flow_shift=shift), flow=True).numpy()
     np.testing.assert_allclose(found, shift * u / (1 + (shift - 1) * u), rtol=1e-5)
 
 
 def test_without_a_shift_the_flow_models_own_table_counts_and_others_have_none() -> None:
     u = torch.tensor([0.25, 0.5])
-    np.testing.assert_allclose(sigma_at(u, Flow(1000), Noise()).numpy(), [0.5, 0.75], atol=2e-3)
-    assert sigma_at(u, Table(1000), Noise(flow_shift=3.0)).tolist() == [251, 501]
-    assert float(sigma_at(torch.zeros(1), Flow(1000), Noise(flow_shift=3.0))) > 0
+    np.testing.assert_allclose(sigma_at(u, Flow(1000), Noise(), flow=True).numpy(), [0.5, 0.75], atol=2e-3)
+    assert sigma_at(u, Table(1000), Noise(flow_shift=3.0), flow=False).tolist() == [251, 501]
+    assert float(sigma_at(torch.zeros(1), Flow(1000), Noise(flow_shift=3.0), flow=True)) > 0
 
 
 def drawn(x0: Tensor, seed: int = 0, **settings: object) -> Tensor:

@@ -144,6 +144,8 @@ NOTES: list[tuple[dict[str, Any], str]] = [
     ({"timestep_sampling": "mode"}, "timestep_sampling mode is made for flow models"),
     ({"scale_v_pred_loss": True}, "scale_v_pred_loss means nothing here"),
     ({"optimizer_type": "Prodigy", "unet_lr": 1e-4, "text_lr": 1e-4}, "unet_lr and text_lr are usually 1"),
+    ({"optimizer_type": "AdamWScheduleFree", "ema_decay": 0.9}, "has averaged already; set it to 0"),
+    ({"optimizer_type": "Lion", "unet_lr": 1.0}, "rates for Prodigy and D-Adaptation; Lion learns at 0.0001 or so"),
     ({"optimizer_type": "AdamWScheduleFree", "lr_scheduler": "cosine"}, "makes its own schedule; cosine acts on top"),
     ({"warmup": "10 %"}, "warmup 10 % means nothing with constant"),
     ({"caption_variants": 3, "shuffle_caption": True}, "the text encoder learns, so each is still encoded anew"),
@@ -219,6 +221,16 @@ def test_layers_of_a_starting_file_that_are_lost_are_named(
     dataset, recipe = pictures("red"), small_recipe(batch=1)
     start, _ = load_file(train(dataset, recipe).checkpoint(0).file)
     assert ahead(dataset, recipe, start=start).notes == ()
+    # What it has counts, also in the file that is saved.
+    other = dataclasses.replace(recipe, network=dataclasses.replace(recipe.network, dim=2, alpha=1.0))
+    assert ahead(dataset, other, start=start).notes == (
+        f"dim is {recipe.network.dim}, as the file to start from has it, not 2.",
+        f"alpha is {recipe.network.alpha:g}, as the file to start from has it, not 1.",
+    )
+    _, about = load_file(train(dataset, other, "gone on", start=start).checkpoint(0).file)
+    assert (about["ss_network_dim"], about["ss_network_alpha"]) == (
+        f"{recipe.network.dim}", f"{recipe.network.alpha:g}",
+    )  # fmt: skip
     strange = {**start, "lora_unet_elsewhere.lora_down.weight": torch.ones(2, 4)}
     [note] = ahead(dataset, recipe, start=strange).notes
     assert note.startswith("1 layer of the file to start from: not trained here")
@@ -252,6 +264,24 @@ def test_a_recipe_without_contradictions_has_no_notes(
         [note] = ahead(dataset, small_recipe().with_settings(**settings), model=model).notes
         assert note.startswith(next(iter(settings)))
         assert words in note
+    # 3 * 0.25 / (1 + 2 * 0.25) and 3 * 0.499 / (1 + 2 * 0.499).
+    bent = small_recipe().with_settings(flow_shift=3.0, min_timestep=250, max_timestep=500)
+    assert ahead(dataset, bent, model=model).notes == (
+        "min_timestep 250 and max_timestep 500 count before the shift: noise from 0.50 to 0.75 of 1 is trained.",
+    )
+
+
+def test_a_text_encoder_that_is_asked_at_every_step_is_told_on_a_gpu(
+    ahead: Any, pictures: Pictures, small_recipe: Any, fake_model: Any
+) -> None:
+    model = fake_model()
+    traits = model.traits()
+    model.traits = lambda: dataclasses.replace(traits, device="mps")
+    asking = small_recipe().with_settings(text_lr=0.0, shuffle_caption=True)
+    [note] = ahead(pictures("red", "blue", "lime"), asking, model=model).notes
+    assert "it is asked at every step; caption_variants 10" in note
+    for settings in ({"caption_variants": 4}, {"shuffle_caption": False, "keep_tokens": 0}, {"text_lr": 1e-4}):
+        assert ahead(pictures("red", "blue", "lime"), asking.with_settings(**settings), model=model).notes == ()
 
 
 def test_images_that_are_left_out_and_masks_that_are_not_there_are_told(

@@ -206,7 +206,8 @@ def lines(file: Path) -> list[int]:
 
 def test_going_on_keeps_what_was_written_up_to_then_and_drops_the_rest(tmp_path: Path) -> None:
     before = write_steps(tmp_path / "cat", 1, 2, 3, 4)
-    (tmp_path / "cat" / "stray.safetensors").write_bytes(b"half")
+    (tmp_path / "cat" / "cat-step00000003.safetensors").write_bytes(b"half")
+    (tmp_path / "cat" / "best.safetensors").write_bytes(b"the user's")
     (tmp_path / "cat" / START_FILE).write_bytes(b"start")
     (tmp_path / "cat" / "notes.txt").write_text("mine")
     again = RunFolder(tmp_path / "cat", "cat", "A", Dataset())
@@ -215,8 +216,8 @@ def test_going_on_keeps_what_was_written_up_to_then_and_drops_the_rest(tmp_path:
     assert again.started_at == before.started_at
     assert lines(tmp_path / "cat" / "metrics.jsonl") == lines(tmp_path / "cat" / "validation.jsonl") == [1, 2]
     assert written(tmp_path / "cat") == [
-        "cat-000001.safetensors", "cat-000002.safetensors", "metrics.jsonl", "notes.txt", "recipe.json", "run.json",
-        START_FILE, "step00000001-00.png", "step00000002-00.png", "validation.jsonl",
+        "best.safetensors", "cat-000001.safetensors", "cat-000002.safetensors", "metrics.jsonl", "notes.txt",
+        "recipe.json", "run.json", START_FILE, "step00000001-00.png", "step00000002-00.png", "validation.jsonl",
     ]  # fmt: skip
     assert again.has_checkpoint(2)
     assert not again.has_checkpoint(3)
