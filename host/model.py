@@ -121,8 +121,8 @@ class HostModel:
                 stack.enter_context(no_in_place(network))
                 stack.enter_context(in_full_precision(network))
             stack.enter_context(at_precision(self._patcher.model, precision))
-            if checkpointing:
-                stack.enter_context(recomputed(self._patcher.model.diffusion_model))
+            for network in learning if checkpointing else ():
+                stack.enter_context(recomputed(network))
             stack.callback(_forget, self._patcher.model.diffusion_model)
             self._is_open = True
             try:

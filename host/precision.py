@@ -78,7 +78,7 @@ def _computes_in(model: Any, dtype: torch.dtype) -> bool:
 
 @contextlib.contextmanager
 def recomputed(network: nn.Module) -> Iterator[None]:
-    """Let each block of a diffusion model keep only its input, and compute the rest again in backward."""
+    """Let each block of a model or text encoder keep only its input, and compute the rest again in backward."""
     # Another pack may have put its own forward on a block.
     before = [(block, block.__dict__.get("forward")) for block in blocks_of(network)]
     try:

@@ -121,3 +121,46 @@ def test_the_model_comes_back_once_after_all_that_was_read(
         assert came[-1]
         host.encode_text([WORDS[0]], [view], clip_skip=1, max_tokens=0)
         assert came.count(True) == 2
+
+
+@pytest.mark.parametrize("name", ["kiln-world-sd15", "kiln-sdxl", "kiln-sd3"])
+def test_checkpointing_reads_again_in_backward_and_changes_no_gradient(
+    name: str, inside: Path, load_checkpoint: Callable[[str], Any]
+) -> None:
+    import torch
+
+    from demo.variants import write_checkpoint
+    from lora_kiln.host.model import HostModel
+    from lora_kiln.trainer.adapters import Lora
+    from lora_kiln.trainer.ports import View
+
+    if not name.startswith("kiln-world"):
+        write_checkpoint(name.removeprefix("kiln-"), inside / "models" / "checkpoints")
+    view, calls = View(original=(64, 64), crop=(0, 0), target=(64, 64)), list[int]()
+
+    def gradients(*, checkpointing: bool) -> list[torch.Tensor]:
+        host = HostModel(*load_checkpoint(f"{name}.safetensors"))
+        with host.open(precision="model's own", checkpointing=checkpointing):
+            layers = [layer for layer in host.layers() if layer.part == "text"]
+            draw = torch.Generator().manual_seed(0)
+            adapters = [Lora(layer, 2, 2.0, draw) for layer in layers]
+            calls.append(0)
+            hook = layers[0].module.register_forward_hook(lambda *_: calls.append(calls.pop() + 1))
+            try:
+                for adapter in adapters:
+                    torch.nn.init.normal_(adapter.up, std=0.1, generator=draw)
+                    adapter.attach()
+                [cond] = host.encode_text(["1girl, smile"], [view], clip_skip=1, max_tokens=0)
+                cond[0].square().sum().backward()
+            finally:
+                hook.remove()
+                for adapter in adapters:
+                    adapter.detach()
+        return [adapter.up.grad for adapter in adapters if adapter.up.grad is not None]
+
+    kept, again = gradients(checkpointing=False), gradients(checkpointing=True)
+    assert calls == [1, 2]
+    assert len(kept) == len(again) > 4
+    for one, other in zip(kept, again, strict=True):
+        torch.testing.assert_close(other, one, rtol=1e-4, atol=1e-6)
+    assert any(one.any() for one in kept)
