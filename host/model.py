@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -96,7 +97,9 @@ class HostModel:
         self._patcher, self._clip, self._vae, self._file = model, clip, vae, file
         # All only while open.
         self._is_open = self._text_learns = self._has_stepped = False
-        self._readers = 0
+        # How many are reading, one inside the other, and whether that has loaded anything.
+        self._readers, self._others = 0, False
+        self._reading = threading.RLock()
         self.schedule = HostSchedule(model.get_model_object("model_sampling"), model.load_device)
 
     @contextlib.contextmanager
@@ -143,21 +146,35 @@ class HostModel:
         device = self._patcher.load_device
         if device.type == "cpu":
             return 0
-        if not self._has_stepped:
+        # What other kinds of devices hold is not known.
+        if not self._has_stepped or device.type != "cuda":
             return 1e20
         weights = weight_bytes(self._patcher.model)
         return 2 * max(0, in_use(device) - weights)
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
-        """For what else the host loads while open: it may push the model off a GPU that is full."""
-        self._readers += 1
-        try:
+        """Around all that may load something else while open: what trains comes back at the end of it.
+
+        One thread at a time: a picture whose latent is gone is encoded anew beside the steps.
+        """
+        with self._reading:
+            self._readers += 1
+            try:
+                yield
+            finally:
+                self._readers -= 1
+                if self._others and not self._readers:
+                    self._others = False
+                    if self._is_open:
+                        self._load()
+
+    @contextlib.contextmanager
+    def _beside(self) -> Iterator[None]:
+        """For what else the host loads: it may push the model off a GPU that is full."""
+        with self.reading():
+            self._others = True
             yield
-        finally:
-            self._readers -= 1
-            if self._is_open and not self._readers:
-                self._load()
 
     def layers(self) -> Sequence[Layer]:
         """Every layer of the diffusion model and the text encoders that the host would load a LoRA into."""
@@ -165,7 +182,7 @@ class HostModel:
 
     def encode_pixels(self, pixels: Tensor) -> Tensor:
         """[B, H, W, 3] in 0..1 -> x0 [B, C, h, w] as the sampler sees it."""
-        with torch.inference_mode(False), torch.no_grad(), self.reading():
+        with torch.inference_mode(False), torch.no_grad(), self._beside():
             latent: Tensor = self._patcher.model.process_latent_in(self._vae.encode(pixels.clone()))
             return latent.clone()
 
@@ -180,7 +197,7 @@ class HostModel:
             tokens = [{name: sections[: max_tokens // 75] for name, sections in one.items()} for one in tokens]
         with contextlib.ExitStack() as stack:
             if not self._text_learns:
-                stack.enter_context(self.reading())
+                stack.enter_context(self._beside())
                 stack.enter_context(torch.inference_mode())
             stack.enter_context(read_together(clip, tokens))
             for one, view in zip(tokens, views, strict=True):
@@ -278,7 +295,7 @@ class HostModel:
         latent = empty_latent(self._patcher, self._vae, width, height)
         clip = self._at_layer(clip_skip)
         # The host's noise comes from the global generator, which is not ours to move.
-        with torch.random.fork_rng(), self.reading():
+        with torch.random.fork_rng(), self._beside():
             wanted, unwanted = encode_prompt(clip, prompt), encode_prompt(clip, negative)
             return sample(self._patcher, self._vae, wanted, unwanted, latent, settings, seed=seed)
 

@@ -8,7 +8,7 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..host.lora import lora_file, lora_folder, lora_names
-from ..trainer.export import target_file
+from ..trainer.export import refuse_to_replace, target_file
 from ..trainer.formats import cast, load_file, save_file
 from ..trainer.resize import ResizeOptions, resize
 from . import sockets
@@ -43,9 +43,10 @@ class ResizeLoRA(io.ComfyNode):
     @classmethod
     def execute(cls, lora_name: str, file_name: str, precision: str, **settings: Any) -> io.NodeOutput:
         options = ResizeOptions(**settings)
-        made = resize(*load_file(lora_file(lora_name)), options)
         fallback = f"{Path(lora_name).with_suffix('').as_posix()}-dim{options.new_dim}"
         file = target_file(file_name or fallback, lora_folder())
+        refuse_to_replace(file)
+        made = resize(*load_file(lora_file(lora_name)), options)
         save_file(cast(made.tensors, precision), {**made.metadata, "ss_output_name": file.stem}, file)
         name = file.relative_to(lora_folder()).as_posix()
         return io.NodeOutput(name, made.report(), ui={"text": [f"models/loras/{name}", made.report()]})

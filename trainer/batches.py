@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-from .captions import draw_caption, varies
+from .captions import draw_caption, settled
 from .latents import LatentStore, centred, drawn, is_fixed, load_mask, load_pixels, mirrored
 from .noise import draw_levels, draw_noise, draw_perturbation
 from .plan import Plan
@@ -88,17 +88,19 @@ class Batches:
             for job, looks in coming:
                 yield self._update(job, looks)
 
-    def captions(self) -> list[tuple[str, View]]:
-        """Every caption that updates can ask for, with a view of its picture; none where others are drawn each time."""
-        settings, found = self.recipe.captions, list[tuple[str, View]]()
-        if varies(settings) and not settings.caption_variants:
-            return found
-        for index, repeats in enumerate(self.plan.repeats):
-            if repeats:
-                view = centred(self.plan.records[index], self.plan.buckets[index])
-                variants = settings.caption_variants if varies(settings) else 1
-                found += [(self._caption(index, variant), view) for variant in range(variants)]
-        return found
+    def captions(self, first: int) -> list[tuple[str, View]]:
+        """The captions, with a view of each one's picture, that updates from number `first` on will ask for.
+
+        Those that differ each time are left out, unless the recipe keeps their forms few.
+        """
+        settings, records = self.recipe.captions, self.plan.records
+        still = [i for i, repeats in enumerate(self.plan.repeats) if repeats and settled(records[i], settings)]
+        asked = dict.fromkeys((index, 0) for index in still)
+        if settings.caption_variants and len(still) < sum(map(bool, self.plan.repeats)):
+            for job in self._schedule():
+                for number, indices in enumerate(job.rows, job.number) if job.step >= first else ():
+                    asked |= dict.fromkeys(zip(indices, self._variants(number, indices), strict=True))
+        return [(self._caption(i, variant), centred(records[i], self.plan.buckets[i])) for i, variant in asked]
 
     def trial(self, indices: Sequence[int]) -> Batch:
         """A batch of these records that no update sees."""
@@ -159,7 +161,7 @@ class Batches:
             noise=draw_noise(x0, noise, of("noise", number)),
             more_noise=draw_perturbation(x0, noise, of("perturbation", number)),
             levels=draw_levels(len(x0), noise, of("timesteps", number)),
-            captions=self._captions(indices, of("captions", number)),
+            captions=self._captions(number, indices),
             views=tuple(views),
             weights=self._weights(indices),
             regular=tuple(self.plan.records[i].is_reg for i in indices),
@@ -175,12 +177,19 @@ class Batches:
                 self._room -= found.nbytes
         return found
 
-    def _captions(self, indices: Sequence[int], generator: torch.Generator) -> tuple[str, ...]:
+    def _captions(self, number: int, indices: Sequence[int]) -> tuple[str, ...]:
         settings = self.recipe.captions
-        if not settings.caption_variants:
-            return tuple(draw_caption(self.plan.records[i], settings, generator) for i in indices)
-        variants = torch.randint(settings.caption_variants, (len(indices),), generator=generator).tolist()
-        return tuple(self._caption(i, v if varies(settings) else 0) for i, v in zip(indices, variants, strict=True))
+        if settings.caption_variants:
+            return tuple(map(self._caption, indices, self._variants(number, indices)))
+        generator = stream(self.recipe.seed, "captions", number)
+        return tuple(draw_caption(self.plan.records[i], settings, generator) for i in indices)
+
+    def _variants(self, number: int, indices: Sequence[int]) -> list[int]:
+        """Which form of each caption a batch shows; the only one of those that have no other."""
+        settings = self.recipe.captions
+        generator = stream(self.recipe.seed, "captions", number)
+        found = torch.randint(settings.caption_variants, (len(indices),), generator=generator).tolist()
+        return [0 if settled(self.plan.records[i], settings) else v for i, v in zip(indices, found, strict=True)]
 
     def _caption(self, index: int, variant: int) -> str:
         generator = stream(self.recipe.seed, "caption variants", index, variant)

@@ -40,6 +40,14 @@ def varies(settings: Captions) -> bool:
     return bool(changes)
 
 
+def settled(record: Record, settings: Captions) -> bool:
+    """Whether a record is trained with the same words every time, as prose is that nothing can be moved in."""
+    if settings.caption_dropout or (settings.enable_wildcard and _WILDCARD.search(record.caption)):
+        return False
+    _, rest, _ = _read(record, settings, None)
+    return not (settings.shuffle_caption and len(rest) > 1) and not (settings.tag_dropout and rest)
+
+
 def parts_of(tags: tuple[str, ...], settings: Captions) -> tuple[list[str], list[str], list[str]]:
     """The tags that stay in front, those that move, and those that stay behind."""
     mark = settings.keep_tokens_separator.strip()

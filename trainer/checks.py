@@ -10,7 +10,7 @@ from ..dataset.images import may_have_alpha
 from ..dataset.report import counted
 from . import objective
 from .blocks import RANK_LISTS, block_ranks, block_weights
-from .captions import varies
+from .captions import settled, varies
 from .errors import KilnError
 from .groups import Optimizer
 from .network import Placed, ranks
@@ -74,7 +74,6 @@ def check(recipe: Recipe, model: Model, plan: Plan) -> list[str]:
         *_range(recipe, model, kind),
         *_optimizer(recipe),
         *_data(recipe, plan),
-        *_reading(recipe, model),
     ]
 
 
@@ -142,13 +141,11 @@ def _alone(recipe: Recipe) -> list[str]:
         notes.append(
             f"keep_tokens {captions.keep_tokens} means nothing here; it goes with shuffle_caption or tag_dropout."
         )
-    if buckets.enable_bucket and buckets.bucket_no_upscale:
-        notes += [
-            f"{name} {changed[name][1]} means nothing with bucket_no_upscale: images keep their own size up to "
+    if buckets.enable_bucket and buckets.bucket_no_upscale and buckets.max_bucket < buckets.resolution:
+        notes.append(
+            f"max_bucket {buckets.max_bucket} means nothing with bucket_no_upscale: images keep their own size up to "
             "resolution's area."
-            for name in ("min_bucket", "max_bucket")
-            if name in changed
-        ]
+        )
     return notes
 
 
@@ -179,9 +176,12 @@ def _lengths(recipe: Recipe, plan: Plan) -> list[str]:
     return notes
 
 
-def left_out(recipe: Recipe, placed: Sequence[Placed], start: Iterable[str]) -> list[str]:
-    """What one would expect to be trained and is not."""
-    notes = list[str]()
+def check_placed(recipe: Recipe, model: Model, plan: Plan, placed: Sequence[Placed], start: Iterable[str]) -> list[str]:
+    """What one would expect to be trained and is not, and what the adapters make of other settings.
+
+    `start` are the keys of the LoRA that the run goes on from.
+    """
+    notes = _reading(recipe, model, plan, learns=any(one.part == "text" for one in placed))
     if recipe.optimizer.text_lr and not any(one.part == "text" for one in placed):
         notes.append(
             f"text_lr {recipe.optimizer.text_lr:g} trains nothing here: no layer of CLIP is left to train. T5 is "
@@ -204,6 +204,22 @@ def left_out(recipe: Recipe, placed: Sequence[Placed], start: Iterable[str]) -> 
             f"{', '.join(sorted(lost)[:3])}{', ...' if len(lost) > 3 else ''}.{why if _of_text(lost) else ''}"
         )
     return notes
+
+
+def _reading(recipe: Recipe, model: Model, plan: Plan, *, learns: bool) -> list[str]:
+    captions = recipe.captions
+    if learns and captions.caption_variants:
+        return ["caption_variants keeps captions few; the text encoder learns, so each is still encoded anew."]
+    # On a CPU nothing has to come and go for it.
+    if learns or captions.caption_variants or model.traits().device == "cpu":
+        return []
+    moving = sum(not settled(record, captions) for record in plan.records)
+    if not moving:
+        return []
+    return [
+        f"{counted(moving, 'caption')} of {len(plan.records)} differ each time, and the text encoder only reads: it is "
+        "asked in nearly every step. caption_variants 10, say, has their forms read before the first."
+    ]
 
 
 def _of_text(keys: Iterable[str]) -> bool:
@@ -261,16 +277,6 @@ def _range(recipe: Recipe, model: Model, kind: str) -> list[str]:
     ]
 
 
-def _reading(recipe: Recipe, model: Model) -> list[str]:
-    captions = recipe.captions
-    if recipe.optimizer.text_lr or not varies(captions) or captions.caption_variants or model.traits().device == "cpu":
-        return []
-    return [
-        "Captions differ each time and the text encoder only reads, so it is asked at every step; caption_variants 10, "
-        "say, has them read before the first."
-    ]
-
-
 def _optimizer(recipe: Recipe) -> list[str]:
     settings, name, notes = recipe.optimizer, recipe.optimizer.optimizer_type, list[str]()
     if name in ADAPTIVE and max(settings.unet_lr, settings.text_lr) < 0.1:
@@ -296,8 +302,6 @@ def _optimizer(recipe: Recipe) -> list[str]:
 
 def _data(recipe: Recipe, plan: Plan) -> list[str]:
     captions, notes = recipe.captions, list[str]()
-    if captions.caption_variants and recipe.optimizer.text_lr:
-        notes.append("caption_variants keeps captions few; the text encoder learns, so each is still encoded anew.")
     if captions.caption_variants and not varies(captions):
         notes.append("caption_variants means nothing: captions neither shuffle nor drop anything.")
     if recipe.buckets.random_crop and recipe.saving.validation_share:
@@ -317,7 +321,8 @@ def _data(recipe: Recipe, plan: Plan) -> list[str]:
         notes.append("validation_share means nothing: a single image is not held out.")
     if recipe.loss.masked_loss and not any(r.mask or may_have_alpha(r.image) for r in plan.records):
         notes.append("masked_loss means nothing: no image has a mask beside it or transparent parts.")
-    if recipe.buckets.enable_bucket and recipe.buckets.min_bucket > recipe.buckets.resolution:
+    buckets = recipe.buckets
+    if buckets.enable_bucket and not buckets.bucket_no_upscale and buckets.min_bucket > buckets.resolution:
         notes.append(
             f"min_bucket {recipe.buckets.min_bucket} is above resolution {recipe.buckets.resolution}: every image is "
             "cut to a square."

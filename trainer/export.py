@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -42,10 +43,7 @@ def export(run: Run, options: SaveOptions, folder: Path, cover: Image.Image | No
     """
     checkpoint = run.checkpoint(options.epoch)
     file = target_file(options.file_name.strip() or run.name, folder)
-    if file.exists() and not _is_ours(file):
-        raise KilnError(
-            f"{file} is there already, and was not made by LoRA Kiln; give file_name another name, or move it away."
-        )
+    refuse_to_replace(file)
     tensors, metadata = load_file(checkpoint.file)
     tensors = scaled(tensors, options.strength)
     if options.strength != 1:
@@ -59,12 +57,16 @@ def export(run: Run, options: SaveOptions, folder: Path, cover: Image.Image | No
     return file
 
 
-def _is_ours(file: Path) -> bool:
-    """Whether its metadata has what no other trainer writes."""
-    try:
-        return TRAINED_WORDS in metadata_of(file)
-    except KilnError:
-        return False
+def refuse_to_replace(file: Path) -> None:
+    """Raise `KilnError` for a file that does not say, in what no other trainer writes, that it is ours."""
+    if not file.exists():
+        return
+    with contextlib.suppress(KilnError):
+        if TRAINED_WORDS in metadata_of(file):
+            return
+    raise KilnError(
+        f"{file} is there already, and does not say that LoRA Kiln made it; give another file_name, or move it away."
+    )
 
 
 def target_file(name: str, folder: Path) -> Path:

@@ -160,8 +160,9 @@ TIMESTEPS: Mapping[str, str] = {
     "nextdit_shift": "uniform",
 }  # fmt: skip
 
+SD3 = "networks.lora_sd3"
 FLOW_ABSENT: Mapping[str, tuple[str, float]] = {
-    "networks.lora_flux": ("sigma", 3.0), "networks.oft_flux": ("sigma", 3.0), "networks.lora_sd3": ("sigma", 1.0),
+    "networks.lora_flux": ("sigma", 3.0), "networks.oft_flux": ("sigma", 3.0), SD3: ("sigma", 1.0),
     "networks.lora_hunyuan_image": ("sigma", 5.0), "networks.lora_lumina": ("shift", 6.0),
     "networks.lora_anima": ("sigmoid", 1.0),
 }  # fmt: skip

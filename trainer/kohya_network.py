@@ -196,9 +196,7 @@ def _optimizer(sheet: Sheet) -> str:
         return "AdamW"
     known = _known(sheet)
     if known is None:
-        # The nearest of the same family, as far as its name tells.
-        kinds = {"prodigy": "Prodigy", "dadapt": "DAdaptAdam", "schedulefree": "AdamWScheduleFree"}
-        name = next((ours for part, ours in kinds.items() if part in given.lower()), "AdamW")
+        name = _nearest(given)
         sheet.say("optimizer_type", "unsupported", f"there is no {given}; {name} is taken")
         return name
     name, words = known
@@ -209,6 +207,12 @@ def _optimizer(sheet: Sheet) -> str:
 def _known(sheet: Sheet) -> tuple[str, str] | None:
     """Our optimizer for the file's, and what is different; None for one that is not here."""
     return OPTIMIZERS.get(sheet.text("optimizer_type").lower().rpartition(".")[2])
+
+
+def _nearest(given: str) -> str:
+    """Of the same family as an optimizer that is not here, as far as its name tells."""
+    kinds = {"prodigy": "Prodigy", "dadapt": "DAdaptAdam", "schedulefree": "AdamWScheduleFree"}
+    return next((ours for part, ours in kinds.items() if part in given.lower()), "AdamW")
 
 
 def finds_its_rate(sheet: Sheet) -> bool:
@@ -272,11 +276,8 @@ def read_rates(sheet: Sheet) -> dict[str, Any]:
     else:
         sheet.say("learning_rate", "default", "unet_lr and text_encoder_lr say it")
     rates = found["unet_lr"], found["text_lr"]
-    if (
-        OPTIMIZERS.get(sheet.text("optimizer_type").lower(), ("",))[0] in ADAPTIVE
-        and all(rates)
-        and len(set(rates)) > 1
-    ):
+    optimizer = (_known(sheet) or (_nearest(sheet.text("optimizer_type")), ""))[0]
+    if optimizer in ADAPTIVE and all(rates) and len(set(rates)) > 1:
         found["text_lr"] = found["unet_lr"]
         words = f"an optimizer that finds its rate learns everything at one: text_lr = {found['text_lr']:g}"
         sheet.say("text_encoder_lr", "unsupported", words)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .errors import KilnError
-from .kohya_keys import ABSENT, ABSENT_IN_DATASET, DEFAULT_STEPS, DIRECT, FLOW_ABSENT, SCHEDULES, TIMESTEPS
+from .kohya_keys import ABSENT, ABSENT_IN_DATASET, DEFAULT_STEPS, DIRECT, FLOW_ABSENT, SCHEDULES, SD3, TIMESTEPS
 from .kohya_network import read_network, read_optimizer, read_rates
 from .kohya_saving import read_saving
 from .kohya_sheet import Sheet
@@ -172,7 +172,7 @@ def read_noise(sheet: Sheet) -> dict[str, Any]:
 
 
 def _timesteps(sheet: Sheet) -> dict[str, Any]:
-    usual, shift = FLOW_ABSENT.get(sheet.text("network_module"), ("", 0.0))
+    usual, shift = FLOW_ABSENT.get(SD3 if _is_sd3(sheet) else sheet.text("network_module"), ("", 0.0))
     kind = sheet.text("timestep_sampling").lower() or usual
     if kind and kind not in TIMESTEPS:
         raise sheet.fail("timestep_sampling", f"choose one of {', '.join(TIMESTEPS)}")
@@ -201,7 +201,8 @@ def _timesteps(sheet: Sheet) -> dict[str, Any]:
         return {**found, "flow_shift": settle(sheet, name, "flow_shift", sheet.real(name))}
     if kind in ("sigma", "shift") and shift:
         sheet.assumed["flow_shift"] = shift
-    sheet.say("discrete_flow_shift", "default", f"{kind} has no shift")
+        return found
+    sheet.say(name, "default", f"{kind} has no shift")
     return {**found, "flow_shift": 1.0} if kind in ("uniform", "sigmoid") else found
 
 
@@ -215,7 +216,7 @@ def _mean(sheet: Sheet) -> dict[str, Any]:
 
 
 def _is_sd3(sheet: Sheet) -> bool:
-    return sheet.text("network_module") == "networks.lora_sd3" or sheet.flag("sd3_checkbox")
+    return sheet.text("network_module") == SD3 or sheet.flag("sd3_checkbox")
 
 
 def read_compute(sheet: Sheet) -> dict[str, Any]:

@@ -54,6 +54,8 @@ def write_config(recipe: Recipe, *, dataset_file: str = "", prompts_file: str = 
     head = [
         "# Settings for sd-scripts, written by LoRA Kiln. Add pretrained_model_name_or_path, output_dir, output_name."
     ]
+    if recipe.noise.logit_mean:
+        head.append("# logit_mean is for Flux and its like, which count from the most noise; SD3 wants the other sign.")
     if lost:
         head += ["#", "# Not the same there:", *lost]
     return "\n".join([*head, "", *lines, ""])
@@ -244,7 +246,8 @@ def _noise(recipe: Recipe) -> dict[str, Any]:
     if noise.timestep_sampling != "uniform" or noise.flow_shift:
         found |= {"timestep_sampling": "sigma", "weighting_scheme": noise.timestep_sampling}
     if noise.flow_shift:
-        found["discrete_flow_shift"] = noise.flow_shift
+        # The second is the name in SD3's script.
+        found |= {"discrete_flow_shift": noise.flow_shift, "training_shift": noise.flow_shift}
     if noise.logit_mean:
         # Counted from the noisiest level down.
         found["logit_mean"] = -noise.logit_mean

@@ -227,7 +227,7 @@ def _gather(session: Session) -> None:
 
 def _encode_captions(session: Session) -> None:
     """Every caption that is known and kept, before the first step rather than in it."""
-    known = session.batches.captions()
+    known = session.batches.captions(session.step + 1)
     captions, views = [caption for caption, _ in known], [view for _, view in known]
     with contextlib.closing(session.conditioner.prepare(captions, views)) as progress:
         for done in progress:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..dataset.values import Dataset
 from . import objective
-from .checks import check, left_out
+from .checks import check, check_placed
 from .files import write_text
 from .network import Placed
 from .optim import NEEDS_CUDA
@@ -99,7 +99,7 @@ def look_ahead(
         missing_captions=tuple(record.image.name for record in dataset if not record.caption and not record.is_reg),
         memory_bytes=max(estimate, model.memory() if seconds_a_step else 0),
         seconds_a_step=seconds_a_step,
-        notes=(*check(recipe, model, plan), *left_out(recipe, placed, start or ())),
+        notes=(*check(recipe, model, plan), *check_placed(recipe, model, plan, placed, start or ())),
     )
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..dataset.settings import check_settings, setting
 from .errors import KilnError
+from .formats import TRAINED_WORDS
 
 METHODS = ("rank", "energy")
 
@@ -75,7 +76,7 @@ def resize(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], options: 
         layers[name] = (len(down), len(small[0]), small[3])
     ranks = {rank for _, rank, _ in layers.values()}
     dim = str(ranks.pop()) if len(ranks) == 1 else "Dynamic"
-    kept = {key: value for key, value in metadata.items() if not key.startswith("sshs_")}
+    kept = {TRAINED_WORDS: "", **{key: value for key, value in metadata.items() if not key.startswith("sshs_")}}
     comment = json.dumps({"resized": {"method": options.method, "new_dim": options.new_dim, "energy": options.energy}})
     return Resized(
         tensors=out,

@@ -121,6 +121,12 @@ def test_the_model_comes_back_once_after_all_that_was_read(
         assert came[-1]
         host.encode_text([WORDS[0]], [view], clip_skip=1, max_tokens=0)
         assert came.count(True) == 2
+    with host.open(precision="model's own", checkpointing=False, text=True):
+        came.clear()
+        with host.reading(), torch.no_grad():
+            host.encode_text([WORDS[0]], [view], clip_skip=1, max_tokens=0)
+        # The text encoder trains too, and is there with the model.
+        assert True not in came
 
 
 @pytest.mark.parametrize("name", ["kiln-world-sd15", "kiln-sdxl", "kiln-sd3"])

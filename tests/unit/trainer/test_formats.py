@@ -163,7 +163,7 @@ def test_somebody_elses_file_is_not_replaced_and_an_own_one_is(run: Run, tmp_pat
             export(run, SaveOptions(), tmp_path / "loras")
         assert file.read_text() == theirs
     save_file(tensors(), {"ss_output_name": "cat"}, file)
-    with pytest.raises(KilnError, match="was not made by LoRA Kiln"):
+    with pytest.raises(KilnError, match="does not say that LoRA Kiln made it"):
         export(run, SaveOptions(), tmp_path / "loras")
     save_file(tensors(), {"trained_words": "kiln"}, file)
     assert load_file(export(run, SaveOptions(), tmp_path / "loras"))[1]["ss_epoch"] == "2"

@@ -88,6 +88,8 @@ def values(recipe: Recipe, names: Any) -> dict[str, Any]:
         ('optimizer_type = "prodigyplus.ProdigyPlusScheduleFree"\nlearning_rate = 1\n'
          'optimizer_args = ["split_groups=False", "weight_decay=0.1"]',
          {"optimizer_type": "Prodigy", "unet_lr": 1.0, "weight_decay": 0.1, "optimizer_args": ()}),
+        ('optimizer_type = "prodigyopt.Prodigy"\nunet_lr = 1\ntext_encoder_lr = 0.5', {"unet_lr": 1.0, "text_lr": 1.0}),
+        ('optimizer_type = "some.NewProdigy"\nunet_lr = 1\ntext_encoder_lr = 0.5', {"unet_lr": 1.0, "text_lr": 1.0}),
         ('mixed_precision = "no"', {"precision": "fp32"}),
         ("validation_split = 0.1\nvalidate_every_n_steps = 50",
          {"validation_share": 0.1, "validate_every": "50 steps"}),
