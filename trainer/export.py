@@ -58,8 +58,11 @@ def export(run: Run, options: SaveOptions, folder: Path, cover: Image.Image | No
 
 
 def refuse_to_replace(file: Path) -> None:
-    """Raise `KilnError` for a file that does not say, in what no other trainer writes, that it is ours."""
-    if not file.exists():
+    """Raise `KilnError` for a file that does not say, in what no other trainer writes, that it is ours.
+
+    An empty file holds nothing that could be lost.
+    """
+    if not file.exists() or not file.stat().st_size:
         return
     with contextlib.suppress(KilnError):
         if TRAINED_WORDS in metadata_of(file):
