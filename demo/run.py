@@ -53,7 +53,7 @@ def run(character: Character, out: Path, *, quick: bool) -> dict[str, Any]:
     """Train, save, sweep and mark; writes everything into `out` and returns what `result.json` holds."""
     started = time.monotonic()
     out.mkdir(parents=True, exist_ok=True)
-    count, epochs = (16, 6) if quick else (32, 10)
+    count, epochs = (16, 6) if quick else (32, 8)
     traits, flexibility = trait_shots(character, count), flexibility_shots(character, count)
     with tempfile.TemporaryDirectory(prefix="kiln-demo-") as folder:
         print(f"Starting ComfyUI; drawing {character.name} ...", file=sys.stderr)
