@@ -206,7 +206,7 @@ def make(host: Host, request: pytest.FixtureRequest) -> Callable[..., Path]:
         page.evaluate(GRAPH, {"folder": str(folder), "select": select})
         page.evaluate(QUEUE)
         page.wait_for_function(IDLE, timeout=120_000)
-        page.wait_for_function(RAN)
+        page.wait_for_function(RAN, timeout=120_000)
         return folder
 
     return work

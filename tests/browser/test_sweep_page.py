@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from demo.browser import IDLE, QUEUE, SHOW_PANEL, picture_of
+from demo.browser import IDLE, NODE, QUEUE, SHOW_PANEL, picture_of
 from demo.graphs import default_node
 from demo.pictures import write_dataset
 from demo.world.characters import characters
@@ -92,8 +92,11 @@ def test_a_picture_of_it(page: Page, host: Host, screenshots: Path) -> None:
     page.evaluate(LOAD, character_graph(host.object_info(), her, epochs=6))
     page.evaluate(SHOW_PANEL, PANEL)
     page.evaluate(QUEUE)
-    page.wait_for_function(IDLE, timeout=900_000)
-    page.locator(CELL).first.wait_for(timeout=60_000)
+    page.locator(CELL).first.wait_for(timeout=900_000)
+    page.wait_for_function(IDLE, timeout=60_000)
+    # As a user would who wants to see it all: large, and where nothing lies on it.
+    sweep = NODE.format("KilnEpochSweep")
+    page.evaluate(f"() => {{ {sweep}.pos = [9000, 0]; {sweep}.setSize([1060, {sweep}.size[1] + 640]) }}")
     page.evaluate(SHOW_PANEL, PANEL)
     page.wait_for_function("() => [...document.querySelectorAll('.kiln-cells img')].every(image => image.naturalWidth)")
     page.wait_for_timeout(500)
