@@ -181,8 +181,9 @@ def check_placed(recipe: Recipe, model: Model, plan: Plan, placed: Sequence[Plac
 
     `start` are the keys of the LoRA that the run goes on from.
     """
-    notes = _reading(recipe, model, plan, learns=any(one.part == "text" for one in placed))
-    if recipe.optimizer.text_lr and not any(one.part == "text" for one in placed):
+    learns = any(one.part == "text" for one in placed)
+    notes = _reading(recipe, model, plan, learns=learns)
+    if recipe.optimizer.text_lr and not learns:
         notes.append(
             f"text_lr {recipe.optimizer.text_lr:g} trains nothing here: no layer of CLIP is left to train. T5 is "
             "trained with train_t5xxl, other language models are not."
@@ -324,8 +325,7 @@ def _data(recipe: Recipe, plan: Plan) -> list[str]:
     buckets = recipe.buckets
     if buckets.enable_bucket and not buckets.bucket_no_upscale and buckets.min_bucket > buckets.resolution:
         notes.append(
-            f"min_bucket {recipe.buckets.min_bucket} is above resolution {recipe.buckets.resolution}: every image is "
-            "cut to a square."
+            f"min_bucket {buckets.min_bucket} is above resolution {buckets.resolution}: every image is cut to a square."
         )
     most = max(plan.images().values(), default=0)
     if recipe.amount.batch_size > most:

@@ -9,29 +9,36 @@ from typing import TYPE_CHECKING
 from demo.browser import LOAD, NODE, RAN
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page, Route
+    from playwright.sync_api import Locator, Page, Route
 
     from demo.hosting import Host
 
 
+TOGGLE = "() => app.extensionManager.sidebarTab.toggleSidebarTab('kiln.dataset')"
+
+
+def open_side(page: Page) -> Locator:
+    """The page in the side bar, on the node that loads a dataset; where it says how many pictures are shown."""
+    page.evaluate(f"() => app.canvas.selectNode({LOAD})")
+    page.evaluate(TOGGLE)
+    count = page.locator(".kiln-side header [role=status]")
+    count.get_by_text("12 of 12").wait_for()
+    return count
+
+
 def test_the_side_bar_shows_the_node_that_is_selected(page: Page, make: Callable[..., Path], screenshots: Path) -> None:
     make(page)
-    page.evaluate(f"() => app.canvas.selectNode({LOAD})")
-    page.evaluate("() => app.extensionManager.sidebarTab.toggleSidebarTab('kiln.dataset')")
-    page.locator(".kiln-side").get_by_text("12 of 12").wait_for()
+    open_side(page)
     page.locator(".kiln-side .kiln-middle img[src]").first.wait_for()
     page.wait_for_timeout(500)
     page.screenshot(path=screenshots / "dataset_side.png")
-    page.evaluate("() => app.extensionManager.sidebarTab.toggleSidebarTab('kiln.dataset')")
+    page.evaluate(TOGGLE)
     page.locator(".kiln-side").wait_for(state="detached")
 
 
 def test_the_side_bars_own_choice_stays_until_another_node_is_selected(page: Page, make: Callable[..., Path]) -> None:
     make(page, select=True)
-    page.evaluate(f"() => app.canvas.selectNode({LOAD})")
-    page.evaluate("() => app.extensionManager.sidebarTab.toggleSidebarTab('kiln.dataset')")
-    count = page.locator(".kiln-side header [role=status]")
-    count.get_by_text("12 of 12").wait_for()
+    count = open_side(page)
     chooser = page.get_by_label("Whose pictures")
     [kept] = [words for words in chooser.locator("option").all_inner_texts() if words.endswith(": selected")]
     chooser.select_option(label=kept)
@@ -42,15 +49,12 @@ def test_the_side_bars_own_choice_stays_until_another_node_is_selected(page: Pag
     page.wait_for_timeout(700)
     page.evaluate(f"() => {{ app.canvas.deselectAll(); app.canvas.selectNode({LOAD}) }}")
     count.get_by_text("12 of 12").wait_for()
-    page.evaluate("() => app.extensionManager.sidebarTab.toggleSidebarTab('kiln.dataset')")
+    page.evaluate(TOGGLE)
 
 
 def test_what_is_typed_while_another_dataset_comes_is_about_that_one(page: Page, make: Callable[..., Path]) -> None:
     make(page, select=True)
-    page.evaluate(f"() => app.canvas.selectNode({LOAD})")
-    page.evaluate("() => app.extensionManager.sidebarTab.toggleSidebarTab('kiln.dataset')")
-    count = page.locator(".kiln-side header [role=status]")
-    count.get_by_text("12 of 12").wait_for()
+    count = open_side(page)
 
     def slowly(route: Route) -> None:
         page.wait_for_timeout(500)
@@ -65,7 +69,7 @@ def test_what_is_typed_while_another_dataset_comes_is_about_that_one(page: Page,
     page.wait_for_timeout(1200)
     assert count.inner_text() == "4 of 4"
     page.unroute("**/look")
-    page.evaluate("() => app.extensionManager.sidebarTab.toggleSidebarTab('kiln.dataset')")
+    page.evaluate(TOGGLE)
 
 
 def test_what_a_run_tells_is_for_its_own_workflow(any_page: Page, any_host: Host, make: Callable[..., Path]) -> None:
