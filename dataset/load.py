@@ -237,6 +237,7 @@ class _Loader:
                 origin=saved.origin,
                 pruned=saved.pruned,
                 given=saved.given,
+                own=saved.own,
                 background=saved.background if plain.background == WHITE else plain.background,
             )
         except ValueError as error:

@@ -42,6 +42,7 @@ class Saved:
     given: tuple[str, ...]
     background: Color
     mask: str
+    own: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +108,7 @@ def saved_line(name: str, text: str, saved: Saved) -> dict[str, Any]:
         "given": list(saved.given),
         "background": list(saved.background),
         "mask": saved.mask,
+        **({"own": list(saved.own)} if saved.own else {}),
     }
     return {"file_name": name, "text": text, OWN: about}
 
@@ -208,6 +210,7 @@ def _saved(value: Any) -> Saved | None:
         given=_texts(about, "given"),
         background=background,
         mask=str(about.get("mask", "")),
+        own=_texts(about, "own"),
     )
 
 

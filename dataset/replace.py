@@ -56,23 +56,24 @@ class Small:
     report: str
 
 
-def small_pictures(dataset: Dataset, growth: Callable[[Size], float], least: float = 1.0) -> Small:
+def small_pictures(dataset: Dataset, growth: Callable[[Size, Record], float], least: float = 1.0) -> Small:
     """The pictures that training would enlarge by more than `least`, each once.
 
-    `growth` gives the factor for a size in pixels. Where a whole file is too small, it is taken whole, once for all of
-    its crops; where only a crop is, that crop alone. Hand the result to `replace_pictures` with what became of it.
+    `growth` gives the factor for a size in pixels of a record's. Where a whole file is too small, it is taken whole,
+    once for all of its crops; where only a crop is, that crop alone. Hand the result to `replace_pictures` with what
+    became of it.
     """
     taken: dict[_Place, Record] = {}
     factors: dict[_Place, float] = {}
     for record in dataset:
-        needed = growth(record.view_size)
+        needed = growth(record.view_size, record)
         if needed <= least:
             continue
-        whole = growth(record.size) > least
+        whole = growth(record.size, record) > least
         handed = dataclasses.replace(record, crop=None) if whole else record
         place: _Place = (handed.image, handed.crop)
         taken.setdefault(place, handed)
-        factors[place] = max(factors.get(place, 1.0), growth(record.size) if whole else needed)
+        factors[place] = max(factors.get(place, 1.0), growth(record.size, record) if whole else needed)
     pictures = dataset.replace_records(taken.values())
     listed = [
         f"{key}: {record.view_size[0]} x {record.view_size[1]}, {factor:.2f} times"

@@ -162,6 +162,7 @@ def _saved(item: Item) -> Saved:
         given=record.given,
         background=record.background,
         mask=item.mask,
+        own=record.own,
     )
 
 

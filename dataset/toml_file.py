@@ -200,21 +200,32 @@ def toml(value: Any) -> str:
     return f'"{"".join(escaped)}"'
 
 
-def write_toml(subsets: Sequence[Subset], *, masked_loss: bool = False, notes: Iterable[str] = ()) -> str:
-    """The TOML for sd-scripts' `--dataset_config`: folders and repeats. All other settings stand in the config.
+def write_toml(
+    subsets: Sequence[Subset],
+    *,
+    masked_loss: bool = False,
+    notes: Iterable[str] = (),
+    own: Callable[[Subset], Mapping[str, Any]] = lambda subset: {},
+) -> str:
+    """The TOML for sd-scripts' `--dataset_config`: folders, repeats, and settings of the `own` of some folders.
 
-    `masked_loss` lets pictures without a folder of masks be masked by their own alpha. `notes` become remarks.
+    All other settings stand in the config. `masked_loss` lets pictures without a folder of masks be masked by their own
+    alpha. `notes` become remarks.
     """
     lines = ["# Folders for sd-scripts, written by LoRA Kiln.", *(f"# {' '.join(note.split())}" for note in notes)]
-    # sd-scripts wants masks for all subsets of a dataset or for none.
-    for with_masks in (False, True):
-        mine = [subset for subset in subsets if (subset.mask_folder is not None) == with_masks]
-        if mine:
-            lines += ["", "[[datasets]]"]
-        for subset in mine:
-            rows = _rows(subset, masked_loss)
-            lines += ["", "[[datasets.subsets]]", *(f"{key} = {toml(value)}" for key, value in rows.items())]
-    return "\n".join([*lines, ""])
+    # sd-scripts wants masks for all subsets of a dataset or for none, and sizes are those of a dataset.
+    tables: dict[tuple[bool, tuple[str, ...]], list[str]] = {}
+    for subset in sorted(subsets, key=lambda subset: subset.mask_folder is not None):
+        settings = own(subset)
+        sizes = _lines({key: value for key, value in settings.items() if key in OF_DATASETS})
+        rows = _lines({**_rows(subset, masked_loss), **{k: v for k, v in settings.items() if k not in OF_DATASETS}})
+        table = tables.setdefault((subset.mask_folder is not None, sizes), ["", "[[datasets]]", *sizes])
+        table += ["", "[[datasets.subsets]]", *rows]
+    return "\n".join([*lines, *(line for table in tables.values() for line in table), ""])
+
+
+def _lines(rows: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(f"{key} = {toml(value)}" for key, value in rows.items())
 
 
 def _subset(chain: Chain, file: Path, check: Check, problems: list[Problem]) -> Subset | None:

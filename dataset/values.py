@@ -77,7 +77,8 @@ class Record:
     The caption is the tags, or the prose when there is any. `pruned` are the tags that pruning took away:
     traits that the trigger must absorb. `origin` is the chain of steps that made the record. `background` is what
     shows through where the picture is transparent. `given` are the tags that those steps know to be true (the view, the
-    side, the plain background): they stay when a tagger writes the caption anew. Training does not see them.
+    side, the plain background): they stay when a tagger writes the caption anew. Training does not see them. `own` are
+    settings of the recipe that are otherwise for this picture: `keep_tokens=2`.
     """
 
     image: Path
@@ -94,6 +95,7 @@ class Record:
     pruned: tuple[str, ...] = ()
     background: Color = WHITE
     given: tuple[str, ...] = dataclasses.field(default=(), repr=False)
+    own: tuple[str, ...] = dataclasses.field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         name = self.image.name
@@ -112,7 +114,7 @@ class Record:
             raise ValueError(f"Record {name}: weight is {self.weight}; give a finite number, 0 or more")
         if len(self.background) != 3 or not all(0 <= part <= 255 for part in self.background):
             raise ValueError(f"Record {name}: background is {self.background}; give red, green and blue, 0 to 255 each")
-        for field in ("tags", "origin", "pruned", "given"):
+        for field in ("tags", "origin", "pruned", "given", "own"):
             if not isinstance(getattr(self, field), tuple):
                 raise ValueError(f"Record {name}: {field} must be a tuple of strings")
         for tag in self.tags:
@@ -208,6 +210,7 @@ class Dataset:
         for record in self.records:
             plain = dataclasses.replace(record, image=Path(record.image.anchor), mask=None)
             digest.update(repr(plain).encode("utf-8", "surrogatepass"))
+            digest.update(repr(record.own).encode("utf-8", "surrogatepass") if record.own else b"")
             digest.update(identity(record.image).encode("utf-8", "surrogatepass"))
             if record.mask:
                 digest.update(identity(record.mask).encode("utf-8", "surrogatepass"))

@@ -79,17 +79,25 @@ def text_layers(clip: Any) -> list[Layer]:
     model = clip.cond_stage_model
     names = _names(comfy.lora.model_lora_keys_clip(model, {}))
     several = any(key.startswith("lora_te2_") for keys in names.values() for key in keys)
-    layers = []
+    found: dict[str, tuple[str, nn.Module]] = {}
     for path, module in model.named_modules():
         keys = [key for key in names.get(f"{path}.weight", ()) if key.startswith("lora_te")]
         if not keys or not is_linear(module) or path.endswith("text_projection"):
             continue
         numbered = [key for key in keys if key.startswith(("lora_te1_", "lora_te2_", "lora_te3_"))]
         plain = [key for key in keys if key.startswith("lora_te_")]
-        chosen = numbered if several else plain
         # Beside CLIP-L alone, T5 goes by two numbers; kohya's is the higher one.
-        layers.append(Layer(key=(chosen or keys)[-1], module=module, part="text", conv=False, t5="t5" in path))
-    return layers
+        found[path] = (((numbered if several else plain) or keys)[-1], module)
+    encoders = sorted({_encoder(key) for key, _ in found.values()})
+    return [
+        Layer(key=key, module=one, part="text", conv=False, t5="t5" in path, encoder=encoders.index(_encoder(key)))
+        for path, (key, one) in found.items()
+    ]
+
+
+def _encoder(key: str) -> str:
+    """Which text encoder a saved name is of: `te`, `te1`, `te2`, ..."""
+    return key.split("_", 2)[1]
 
 
 def _is_unet(model: Any) -> bool:

@@ -28,6 +28,7 @@ from .precision import at_precision, in_full_precision, recomputed
 from .sampling import Sampling, empty_latent, encode_prompt, sample
 from .together import read_together
 from .unlocked import no_in_place, ordinary_tensors, training_flag, usable
+from .words import escape
 
 # Networks that mix a batch, as they take it for guidance's two halves or for the parts of one song.
 _ONE_BY_ONE = ("ACEStep15", "Hunyuan3Dv2_1")
@@ -187,11 +188,18 @@ class HostModel:
             return latent.clone()
 
     def encode_text(
-        self, captions: Sequence[str], views: Sequence[View], *, clip_skip: int, max_tokens: int, guidance: float = 0
+        self,
+        captions: Sequence[str],
+        views: Sequence[View],
+        *,
+        clip_skip: int,
+        max_tokens: int,
+        guidance: float = 0,
+        weighted: bool = False,
     ) -> list[Any]:
         """One host conditioning a caption, with the size ids of how its picture is seen."""
         clip, conds = self._at_layer(clip_skip), []
-        tokens = [clip.tokenize(escape(caption)) for caption in captions]
+        tokens = [clip.tokenize(escape(caption, weighted)) for caption in captions]
         if max_tokens:
             # The host encodes in sections of 75 tokens and joins them.
             tokens = [{name: sections[: max_tokens // 75] for name, sections in one.items()} for one in tokens]
@@ -332,11 +340,6 @@ def _sizes(view: View) -> dict[str, int]:
         "target_width": view.target[0],
         "target_height": view.target[1],
     }
-
-
-def escape(caption: str) -> str:
-    """Parentheses as plain characters: the host reads bare ones as emphasis. Other backslashes stay as they are."""
-    return caption.replace("(", "\\(").replace(")", "\\)")
 
 
 def _forget(network: nn.Module) -> None:

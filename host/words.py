@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 _END = "</w>"
+_WEIGHT = re.compile(r"(\([^()]+:\s*(?:\d+(?:\.\d*)?|\.\d+)\s*\))")
+
+
+def escape(caption: str, weighted: bool = False) -> str:
+    """Parentheses as plain characters: the host reads bare ones as emphasis. Other backslashes stay as they are.
+
+    With `weighted`, `(words:1.2)` is left to the host, and all others are plain characters still.
+    """
+    if weighted:
+        # Every second piece is such a weight.
+        pieces = _WEIGHT.split(caption)
+        return "".join(piece if i % 2 else escape(piece) for i, piece in enumerate(pieces))
+    return caption.replace("(", "\\(").replace(")", "\\)")
 
 
 def pieces_of(clip: Any) -> Callable[[str], tuple[str, ...]] | None:

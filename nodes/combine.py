@@ -1,4 +1,4 @@
-"""Nodes that join datasets and weigh their groups."""
+"""Nodes that join datasets, weigh their groups, and give them settings of their own."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from comfy_api.latest import io
 from ..dataset.balance import BalanceOptions, balance_repeats
 from ..dataset.merge import MergeOptions, merge_datasets
 from ..dataset.values import Dataset
+from ..trainer.errors import KilnError
+from ..trainer.own import OwnOptions, parse_own, with_own
 from ..trainer.recipe import Recipe
 from . import sockets
 from .inputs import inputs_of, settings_from
@@ -83,3 +85,39 @@ class BalanceRepeats(io.ComfyNode):
             amount = recipe.amount
             settings |= {"epochs": amount.epochs, "batch_size": amount.batch_size * amount.accumulation}
         return output(*balance_repeats(dataset, settings_from(BalanceOptions, settings)))
+
+
+class OwnSettings(io.ComfyNode):
+    """Settings of the recipe that are otherwise for some pictures."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="KilnOwnSettings",
+            **search_words("KilnOwnSettings"),
+            display_name="Own Settings (Kiln)",
+            category=sockets.CATEGORY,
+            description="Gives pictures settings of their own, as kohya's subsets have them: another resolution, kept "
+            "tags, flips, dropout. Merge such datasets, and train on them together.",
+            inputs=[
+                sockets.Dataset.Input("dataset", tooltip="The pictures."),
+                *inputs_of(OwnOptions),
+            ],
+            outputs=[
+                sockets.Dataset.Output(display_name="dataset", tooltip="The same pictures with these settings."),
+                io.String.Output(display_name="report", tooltip="How many pictures have which settings."),
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(cls, settings: str | None) -> bool | str:
+        """Say what is wrong with a line before anything runs; None comes over a wire and is not known yet."""
+        try:
+            parse_own(settings_from(OwnOptions, {"settings": settings or ""}).settings)
+        except KilnError as error:
+            return str(error)
+        return True
+
+    @classmethod
+    def execute(cls, dataset: Dataset, **values: Any) -> io.NodeOutput:
+        return output(*with_own(dataset, settings_from(OwnOptions, values)))

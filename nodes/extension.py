@@ -6,7 +6,7 @@ from comfy_api.latest import ComfyExtension, io
 
 from .augment import ControlNetStyleAugment
 from .captions import AlignTags, AutoTag, EditTags, PruneTags
-from .combine import BalanceRepeats, MergeDatasets
+from .combine import BalanceRepeats, MergeDatasets, OwnSettings
 from .dataset import LoadDataset, SaveDataset
 from .exchange import DatasetToImages, ImagesToDataset
 from .kohya import LoadKohyaConfig, SaveKohyaConfig
@@ -38,6 +38,7 @@ NODES: tuple[type[io.ComfyNode], ...] = (
     DatasetToImages,
     MergeDatasets,
     BalanceRepeats,
+    OwnSettings,
     SaveDataset,
     AutoTag,
     PruneTags,

@@ -12,12 +12,14 @@ from typing import NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-from .captions import draw_caption, settled
+from .captions import Moment, draw_caption, left_out, settled
 from .latents import LatentStore, centred, drawn, is_fixed, load_mask, load_pixels, mirrored
 from .noise import draw_levels, draw_noise, draw_perturbation
+from .own import recipe_for
 from .plan import Plan
 from .ports import View
 from .recipe import Recipe
+from .spans import parse_span
 from .streams import stream
 
 # Latents that are kept at hand: those of a few hundred pictures of 1024 pixels. The others are read again each time.
@@ -76,11 +78,13 @@ class Batches:
         self.plan, self.recipe, self.store = plan, recipe, store
         self._kept: dict[tuple[int, bool], Tensor] = {}
         self._room = KEPT_BYTES
+        # As each record has it.
+        self._recipes = [recipe_for(recipe, record) for record in plan.records]
 
     def updates(self, first: int) -> Generator[Update, None, None]:
         """The run's updates from number `first` (counting from 1) on, each prepared while the last one is used."""
         jobs = (job for job in self._schedule() if job.step >= first)
-        if is_fixed(self.recipe.buckets):
+        if all(is_fixed(one.buckets) for one, n in zip(self._recipes, self.plan.repeats, strict=True) if n):
             yield from _ahead(self._update, jobs)
             return
         # Live pictures go through the autoencoder, on the model's own thread.
@@ -93,18 +97,22 @@ class Batches:
 
         Those that differ each time are left out, unless the recipe keeps their forms few.
         """
-        settings, records = self.recipe.captions, self.plan.records
-        still = [i for i, repeats in enumerate(self.plan.repeats) if repeats and settled(records[i], settings)]
+        records = self.plan.records
+        still = [i for i, repeats in enumerate(self.plan.repeats) if repeats and self._settled(i)]
         asked = dict.fromkeys((index, 0) for index in still)
-        if settings.caption_variants and len(still) < sum(map(bool, self.plan.repeats)):
+        if self.recipe.captions.caption_variants and len(still) < sum(map(bool, self.plan.repeats)):
             for job in self._schedule():
                 for number, indices in enumerate(job.rows, job.number) if job.step >= first else ():
                     asked |= dict.fromkeys(zip(indices, self._variants(number, indices), strict=True))
-        return [(self._caption(i, variant), centred(records[i], self.plan.buckets[i])) for i, variant in asked]
+        found = [(self._caption(i, variant), centred(records[i], self.plan.buckets[i])) for i, variant in asked]
+        kinds = {one.captions for one in self._recipes}
+        if found and any(left_out(one, epoch + 1) for one in kinds for epoch in range(self.plan.epochs)):
+            found.append(("", found[0][1]))
+        return found
 
     def trial(self, indices: Sequence[int]) -> Batch:
         """A batch of these records that no update sees."""
-        return self._batch(-1, indices, self._seen(-1, indices))
+        return self._batch(-1, indices, self._seen(-1, indices), None)
 
     def _schedule(self) -> Iterator[_Job]:
         step = number = 0
@@ -121,17 +129,17 @@ class Batches:
 
     def _update(self, job: _Job, looks: Sequence[Sequence[_Look]] | None = None) -> Update:
         batches = tuple(
-            self._batch(job.number + i, indices, one)
+            self._batch(job.number + i, indices, one, job)
             for i, (indices, one) in enumerate(zip(job.rows, looks or self._looks(job), strict=True))
         )
         return Update(step=job.step, epoch=job.epoch, batches=batches)
 
     def _seen(self, number: int, indices: Sequence[int]) -> list[_Look]:
         """How each picture of a batch is seen this time, and its pixels where they are other ones each time."""
-        generator, settings = stream(self.recipe.seed, "looks", number), self.recipe.buckets
+        generator = stream(self.recipe.seed, "looks", number)
         looks = []
         for index in indices:
-            record, bucket = self.plan.records[index], self.plan.buckets[index]
+            record, bucket, settings = self.plan.records[index], self.plan.buckets[index], self._recipes[index].buckets
             view = drawn(record, bucket, generator) if settings.random_crop else centred(record, bucket)
             flipped = settings.flip_aug and float(torch.rand((), generator=generator)) < 0.5
             pixels = None
@@ -141,13 +149,14 @@ class Batches:
             looks.append(_Look(view, flipped, pixels))
         return looks
 
-    def _batch(self, number: int, indices: Sequence[int], looks: Sequence[_Look]) -> Batch:
+    def _batch(self, number: int, indices: Sequence[int], looks: Sequence[_Look], job: _Job | None) -> Batch:
         of = partial(stream, self.recipe.seed)
         live = [look.pixels for look in looks if look.pixels is not None]
-        if live:
-            x0 = self.store.encode_each(live)
-        else:
-            x0 = torch.stack([self._latent(i, look.view, look.flipped) for i, look in zip(indices, looks, strict=True)])
+        encoded = iter(self.store.encode_each(live) if live else ())
+        x0 = torch.stack([
+            self._latent(i, look.view, look.flipped) if look.pixels is None else next(encoded)
+            for i, look in zip(indices, looks, strict=True)
+        ])  # fmt: skip
         views, masks = [], []
         for index, (view, flipped, _) in zip(indices, looks, strict=True):
             if self.recipe.loss.masked_loss:
@@ -161,7 +170,7 @@ class Batches:
             noise=draw_noise(x0, noise, of("noise", number)),
             more_noise=draw_perturbation(x0, noise, of("perturbation", number)),
             levels=draw_levels(len(x0), noise, of("timesteps", number)),
-            captions=self._captions(number, indices),
+            captions=self._captions(number, indices, job),
             views=tuple(views),
             weights=self._weights(indices),
             regular=tuple(self.plan.records[i].is_reg for i in indices),
@@ -177,23 +186,39 @@ class Batches:
                 self._room -= found.nbytes
         return found
 
-    def _captions(self, number: int, indices: Sequence[int]) -> tuple[str, ...]:
-        settings = self.recipe.captions
-        if settings.caption_variants:
-            return tuple(map(self._caption, indices, self._variants(number, indices)))
-        generator = stream(self.recipe.seed, "captions", number)
-        return tuple(draw_caption(self.plan.records[i], settings, generator) for i in indices)
+    def _captions(self, number: int, indices: Sequence[int], job: _Job | None) -> tuple[str, ...]:
+        if self.recipe.captions.caption_variants:
+            found = list(map(self._caption, indices, self._variants(number, indices)))
+        else:
+            generator = stream(self.recipe.seed, "captions", number)
+            found = [
+                draw_caption(self.plan.records[i], self._recipes[i].captions, generator, self._moment(i, job))
+                for i in indices
+            ]
+        if job is None:
+            return tuple(found)
+        empty = [left_out(self._recipes[i].captions, job.epoch) for i in indices]
+        return tuple("" if dropped else one for one, dropped in zip(found, empty, strict=True))
+
+    def _moment(self, index: int, job: _Job | None) -> Moment | None:
+        """How far the run is with reading more and more tags; None where all are read."""
+        span = parse_span(self._recipes[index].captions.token_warmup)
+        if job is None or not span.amount:
+            return None
+        return Moment(job.step, span.steps(steps=self.plan.steps, steps_an_epoch=self.plan.steps_an_epoch))
 
     def _variants(self, number: int, indices: Sequence[int]) -> list[int]:
         """Which form of each caption a batch shows; the only one of those that have no other."""
-        settings = self.recipe.captions
         generator = stream(self.recipe.seed, "captions", number)
-        found = torch.randint(settings.caption_variants, (len(indices),), generator=generator).tolist()
-        return [0 if settled(self.plan.records[i], settings) else v for i, v in zip(indices, found, strict=True)]
+        found = torch.randint(self.recipe.captions.caption_variants, (len(indices),), generator=generator).tolist()
+        return [0 if self._settled(i) else variant for i, variant in zip(indices, found, strict=True)]
+
+    def _settled(self, index: int) -> bool:
+        return settled(self.plan.records[index], self._recipes[index].captions)
 
     def _caption(self, index: int, variant: int) -> str:
         generator = stream(self.recipe.seed, "caption variants", index, variant)
-        return draw_caption(self.plan.records[index], self.recipe.captions, generator)
+        return draw_caption(self.plan.records[index], self._recipes[index].captions, generator)
 
     def _weights(self, indices: Sequence[int]) -> Tensor:
         records = [self.plan.records[i] for i in indices]

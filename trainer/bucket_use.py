@@ -6,24 +6,26 @@ import dataclasses
 from collections.abc import Callable
 
 from ..dataset.charts import BucketUse
-from ..dataset.values import Dataset, Size
+from ..dataset.values import Dataset, Record, Size
 from .buckets import assign, bucket_of, bucket_sizes, cover
 from .groups import Buckets
+from .own import recipe_for
+from .recipe import Recipe
 
 _ROUNDING = 1e-6
 
 
 def bucket_use(dataset: Dataset, settings: Buckets) -> tuple[BucketUse, ...]:
     """The buckets that pictures fall into, narrow ones first. Sizes are in pixels of the views that are trained on."""
-    sizes = bucket_sizes(settings)
     found: dict[Size, list[tuple[int, float, float]]] = {}
-    known: dict[Size, tuple[Size, float, float]] = {}
+    known: dict[tuple[Size, tuple[str, ...]], tuple[Size, float, float]] = {}
     for record in dataset:
-        view = record.view_size
-        if view not in known:
-            bucket = assign(view, settings, sizes)
-            known[view] = (bucket, _growth(view, bucket), _cut_off(view, bucket))
-        bucket, growth, cut = known[view]
+        view, key = record.view_size, (record.view_size, record.own)
+        if key not in known:
+            own = _own(settings, record)
+            bucket = assign(view, own, bucket_sizes(own))
+            known[key] = (bucket, _growth(view, bucket), _cut_off(view, bucket))
+        bucket, growth, cut = known[key]
         found.setdefault(bucket, []).append((record.repeats, growth, cut))
     return tuple(
         BucketUse(
@@ -38,10 +40,20 @@ def bucket_use(dataset: Dataset, settings: Buckets) -> tuple[BucketUse, ...]:
     )
 
 
-def growth_to(settings: Buckets) -> Callable[[Size], float]:
-    """A function from a size in pixels to the factor by which it must grow to fill its bucket (1 or more)."""
-    sizes = bucket_sizes(dataclasses.replace(settings, bucket_no_upscale=False))
-    return lambda size: max(1.0, _growth(size, bucket_of(size, sizes)))
+def growth_to(settings: Buckets) -> Callable[[Size, Record], float]:
+    """A function from a size in pixels, of a record's, to the factor by which it must grow to fill its bucket (1 or
+    more).
+    """
+
+    def growth(size: Size, record: Record) -> float:
+        sizes = bucket_sizes(dataclasses.replace(_own(settings, record), bucket_no_upscale=False))
+        return max(1.0, _growth(size, bucket_of(size, sizes)))
+
+    return growth
+
+
+def _own(settings: Buckets, record: Record) -> Buckets:
+    return recipe_for(Recipe(buckets=settings), record).buckets
 
 
 def _growth(size: Size, bucket: Size) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 from ..dataset.shapes import bucket_shapes, floored
@@ -9,6 +10,7 @@ from ..dataset.values import Size
 from .groups import Buckets
 
 
+@functools.lru_cache(maxsize=64)
 def bucket_sizes(settings: Buckets) -> tuple[Size, ...]:
     """All (width, height) in pixels: multiples of `bucket_step` within the limits, as large as the area allows."""
     step = settings.bucket_step

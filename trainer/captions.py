@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+import math
 import re
+from typing import NamedTuple
 
 import torch
 
 from ..dataset.values import Record
 from .groups import Captions
+from .spans import parse_span
 
 _WILDCARD = re.compile(r"\{\{|\}\}|\{([^{}]+)\}")
 
 
-def draw_caption(record: Record, settings: Captions, generator: torch.Generator) -> str:
+class Moment(NamedTuple):
+    """When a caption is read: the update, from 1, and the last one that does not read all of its tags."""
+
+    step: int
+    warm: int
+
+
+def draw_caption(record: Record, settings: Captions, generator: torch.Generator, moment: Moment | None = None) -> str:
     """The record's caption after dropout, wildcards and shuffle; prose is never taken apart.
 
     The first `keep_tokens` stay in place, or those before `keep_tokens_separator`, which is never trained on; what
-    comes behind a second one stays last, as in sd-scripts.
+    comes behind a second one stays last, as in sd-scripts. Without a `moment` all tags are read.
     """
     if settings.caption_dropout and _chance(generator) < settings.caption_dropout:
         return ""
     first, rest, last = _read(record, settings, generator)
+    if moment and moment.step <= moment.warm:
+        rest = rest[: _warmed(len(rest), settings.token_warmup_min, moment)]
     if settings.tag_dropout:
         rest = [tag for tag in rest if _chance(generator) >= settings.tag_dropout]
     if settings.shuffle_caption:
@@ -34,6 +46,12 @@ def written(record: Record, settings: Captions) -> str:
     return _joined([*first, *rest, *last], settings)
 
 
+def left_out(settings: Captions, epoch: int) -> bool:
+    """Whether an epoch, counted from 1, is seen without captions."""
+    every = settings.caption_dropout_every_n_epochs
+    return bool(every) and epoch > 0 and epoch % every == 0
+
+
 def varies(settings: Captions) -> bool:
     """Whether the same record's caption differs from time to time."""
     changes = settings.shuffle_caption or settings.tag_dropout or settings.caption_dropout or settings.enable_wildcard
@@ -45,6 +63,8 @@ def settled(record: Record, settings: Captions) -> bool:
     if settings.caption_dropout or (settings.enable_wildcard and _WILDCARD.search(record.caption)):
         return False
     _, rest, _ = _read(record, settings, None)
+    if rest and parse_span(settings.token_warmup).amount:
+        return False
     return not (settings.shuffle_caption and len(rest) > 1) and not (settings.tag_dropout and rest)
 
 
@@ -58,6 +78,11 @@ def parts_of(tags: tuple[str, ...], settings: Captions) -> tuple[list[str], list
     first, _, more = separator.join(tags).partition(mark)
     rest, _, last = more.partition(mark)
     return _split(first, separator), _split(rest, separator), _split(last.replace(mark, separator), separator)
+
+
+def _warmed(count: int, least: int, moment: Moment) -> int:
+    """How many of `count` tags are read while they become more: sd-scripts' arithmetic, which counts updates from 0."""
+    return max(0, math.floor((moment.step - 1) * ((count - least) / moment.warm)) + least)
 
 
 def _read(

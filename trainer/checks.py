@@ -16,6 +16,7 @@ from .groups import Optimizer
 from .network import Placed, ranks
 from .noise import sigma_at
 from .optim import ADAPTIVE, BETAS, NEEDS_CUDA, class_and_arguments, several_rates
+from .own import own_counts, recipe_for
 from .plan import Plan
 from .ports import Model
 from .recipe import Recipe
@@ -102,7 +103,7 @@ def _refuse(recipe: Recipe, model: Model, plan: Plan) -> None:
             f"{optimizer.optimizer_type} needs an NVIDIA GPU, and the model is on {traits.device}; "
             f"choose {optimizer.optimizer_type.removeprefix('Paged').removesuffix('8bit')}."
         )
-    rates = {rate for rate in (optimizer.unet_lr, optimizer.text_lr) if rate}
+    rates = {rate for rate in (optimizer.unet_lr, *optimizer.text_rates) if rate}
     if optimizer.optimizer_type in ADAPTIVE and len(rates) > 1 and traits.clip_layers:
         raise several_rates(optimizer.optimizer_type, rates)
     if clip_skip > 1 and not traits.clip_layers:
@@ -120,7 +121,7 @@ def _refuse(recipe: Recipe, model: Model, plan: Plan) -> None:
         block_ranks(name, getattr(recipe.blocks, name), model.blocks())
     class_and_arguments(optimizer)
     stop = stop_of_text(recipe, plan)
-    if 0 < stop < plan.steps and optimizer.text_lr and not optimizer.unet_lr:
+    if 0 < stop < plan.steps and optimizer.learns_text and not optimizer.unet_lr:
         raise KilnError(
             f"stop_text_at is {optimizer.stop_text_at}, and with unet_lr 0 nothing would learn from there on; "
             "set it to 0, or train less."
@@ -132,7 +133,7 @@ def _alone(recipe: Recipe) -> list[str]:
     changed = Recipe().differences(recipe)
     notes = []
     for name, (other, values) in ONLY_WITH.items():
-        with_it = recipe.setting(other)
+        with_it = recipe.optimizer.learns_text if other == "text_lr" else recipe.setting(other)
         if name in changed and (with_it not in values if values else not with_it):
             words = f"{other} {' or '.join(values)}" if values else other
             notes.append(f"{name} {changed[name][1]} means nothing here; it goes with {words}.")
@@ -166,7 +167,7 @@ def _lengths(recipe: Recipe, plan: Plan) -> list[str]:
     if settings.lr_scheduler == "warmup_stable_decay" and not updates(settings.lr_decay):
         notes.append(f"lr_decay {settings.lr_decay} of {plan.steps} updates is none: the rates never fall.")
     if parse_span(settings.stop_text_at).amount:
-        if not settings.text_lr:
+        if not settings.learns_text:
             notes.append(f"stop_text_at {settings.stop_text_at} means nothing: text_lr is 0.")
         elif not updates(settings.stop_text_at):
             notes.append(
@@ -183,10 +184,18 @@ def check_placed(recipe: Recipe, model: Model, plan: Plan, placed: Sequence[Plac
     """
     learns = any(one.part == "text" for one in placed)
     notes = _reading(recipe, model, plan, learns=learns)
-    if recipe.optimizer.text_lr and not learns:
+    rates = recipe.optimizer.text_rates
+    if any(rates) and not learns:
         notes.append(
-            f"text_lr {recipe.optimizer.text_lr:g} trains nothing here: no layer of CLIP is left to train. T5 is "
+            f"text_lr {max(rates):g} trains nothing here: no layer of CLIP is left to train. T5 is "
             "trained with train_t5xxl, other language models are not."
+        )
+    encoders = {one.adapter.layer.encoder for one in placed if one.part == "text"}
+    idle = [f"{i + 1}" for i, rate in enumerate(rates) if rate and i not in encoders]
+    if learns and idle:
+        notes.append(
+            f"text_encoder_lrs {recipe.optimizer.text_encoder_lrs}: number {' and '.join(idle)} trains nothing here; "
+            "CLIP's encoders come first, and T5 learns with train_t5xxl alone."
         )
     if recipe.network.conv_dim and not any(one.adapter.layer.conv for one in placed):
         notes.append(f"conv_dim {recipe.network.conv_dim} trains nothing here: no convolution is left to train.")
@@ -199,7 +208,7 @@ def check_placed(recipe: Recipe, model: Model, plan: Plan, placed: Sequence[Plac
     ]
     lost = {key.partition(".")[0] for key in start} - {one.adapter.layer.key for one in placed}
     if lost:
-        why = " Give text_lr a value to keep those of the text encoder." if not recipe.optimizer.text_lr else ""
+        why = " Give text_lr a value to keep those of the text encoder." if not any(rates) else ""
         notes.append(
             f"{counted(len(lost), 'layer')} of the file to start from: not trained here, so not in what is saved: "
             f"{', '.join(sorted(lost)[:3])}{', ...' if len(lost) > 3 else ''}.{why if _of_text(lost) else ''}"
@@ -214,7 +223,7 @@ def _reading(recipe: Recipe, model: Model, plan: Plan, *, learns: bool) -> list[
     # On a CPU nothing has to come and go for it.
     if learns or captions.caption_variants or model.traits().device == "cpu":
         return []
-    moving = sum(not settled(record, captions) for record in plan.records)
+    moving = sum(not settled(record, recipe_for(recipe, record).captions) for record in plan.records)
     if not moving:
         return []
     return [
@@ -280,12 +289,13 @@ def _range(recipe: Recipe, model: Model, kind: str) -> list[str]:
 
 def _optimizer(recipe: Recipe) -> list[str]:
     settings, name, notes = recipe.optimizer, recipe.optimizer.optimizer_type, list[str]()
-    if name in ADAPTIVE and max(settings.unet_lr, settings.text_lr) < 0.1:
+    highest = max(settings.unet_lr, *settings.text_rates)
+    if name in ADAPTIVE and highest < 0.1:
         notes.append(f"{name} finds the rate itself; unet_lr and text_lr are usually 1.")
-    if name not in ADAPTIVE and max(settings.unet_lr, settings.text_lr) >= 0.1 and name != "SGD":
+    if name not in ADAPTIVE and highest >= 0.1 and name != "SGD":
         notes.append(
-            f"unet_lr {settings.unet_lr:g} and text_lr {settings.text_lr:g} are rates for Prodigy and D-Adaptation; "
-            f"{name} learns at 0.0001 or so."
+            f"unet_lr {settings.unet_lr:g} and text_lr {max(settings.text_rates):g} are rates for Prodigy and "
+            f"D-Adaptation; {name} learns at 0.0001 or so."
         )
     if name == "AdamWScheduleFree" and settings.ema_decay:
         notes.append("ema_decay averages what AdamWScheduleFree has averaged already; set it to 0.")
@@ -303,6 +313,12 @@ def _optimizer(recipe: Recipe) -> list[str]:
 
 def _data(recipe: Recipe, plan: Plan) -> list[str]:
     captions, notes = recipe.captions, list[str]()
+    for lines, count in own_counts(plan.records).items():
+        notes.append(f"{counted(count, 'image')} with settings of their own: {', '.join(lines)}.")
+    if captions.caption_variants and parse_span(captions.token_warmup).amount:
+        notes.append(
+            f"token_warmup {captions.token_warmup} means nothing with caption_variants, which are of all tags."
+        )
     if captions.caption_variants and not varies(captions):
         notes.append("caption_variants means nothing: captions neither shuffle nor drop anything.")
     if recipe.buckets.random_crop and recipe.saving.validation_share:

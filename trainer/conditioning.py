@@ -61,6 +61,7 @@ class Conditioner:
             clip_skip=settings.clip_skip,
             max_tokens=settings.max_token_length,
             guidance=settings.guidance_scale,
+            weighted=settings.weighted_captions,
         )
 
     def _keep(self, caption: str, made: Any) -> None:

@@ -111,7 +111,7 @@ def describe(recipe: Recipe, dataset: Dataset, plan: Plan, facts: Mapping[str, s
         "ss_network_dropout": network.network_dropout or None,
         "ss_learning_rate": optimizer.unet_lr,
         "ss_unet_lr": optimizer.unet_lr,
-        "ss_text_encoder_lr": optimizer.text_lr,
+        "ss_text_encoder_lr": ", ".join(map(str, optimizer.text_rates)),
         "ss_lr_scheduler": optimizer.lr_scheduler,
         "ss_optimizer": optimizer.optimizer_type,
         "ss_max_grad_norm": optimizer.max_grad_norm,

@@ -1,11 +1,13 @@
 """kohya's datasets: folders with repeats, and the settings that stand beside them.
 
-sd-scripts looks for a setting in the subset, then in its dataset, in [general], and in the training settings. A recipe
-has one value for all, so that of the first subset that trains counts, and others are told.
+sd-scripts looks for a setting in the subset, then in its dataset, in [general], and in the training settings. The
+recipe has that of the first subset that trains. Pictures of the others have theirs as settings of their own, where
+pictures can have them; what is left is told.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,9 +28,14 @@ from ..dataset.toml_file import (
     owner,
 )
 from .errors import KilnError
+from .kohya_keys import OF_PICTURES_THERE
+from .kohya_settings import read_settings
 from .kohya_sheet import Sheet, as_flag, is_blank
+from .own import OF_PICTURES, own_lines
 
 _RENAMED = {"batch_size": "train_batch_size"}
+# What a subset, or its dataset, can have for its own pictures.
+_OWN = tuple(name for name in (*OF_DATASETS, *OF_SUBSETS) if name in OF_PICTURES_THERE)
 
 
 def read_folders(sheet: Sheet, root: Path) -> tuple[Subset, ...]:
@@ -63,11 +70,12 @@ def read_dataset(sheet: Sheet, values: Mapping[str, Any], root: Path, file: str)
         found = chains(values, file)
     except DatasetError as error:
         raise KilnError(str(error)) from error
-    for name in (*OF_DATASETS, *OF_SUBSETS):
+    before = {name: sheet.raw(_RENAMED.get(name, name)) for name in (*OF_DATASETS, *OF_SUBSETS)}
+    for name in before:
         _decide(sheet, name, found, file)
     for chain in found:
         _masks(sheet, chain[0], file)
-    subsets = _subsets(sheet, found, root, file)
+    subsets = _subsets(sheet, found, root, file, _own_settings(found, before, file))
     for level in {level.path: level for chain in found for level in chain}.values():
         for key, value in level.values.items():
             if not sheet.knows(f"{level.path}.{key}"):
@@ -120,6 +128,8 @@ def _decide(sheet: Sheet, name: str, found: Sequence[Chain], file: str) -> None:
             sheet.note(key, "default", "blank" if is_blank(value) else "no subset comes to it", value)
         elif first is not None and _plain(value) == _plain(first.values[name]):
             sheet.note(key, "applied", f"as in {first.path}", value)
+        elif name in _OWN:
+            sheet.note(key, "applied", "for its own pictures", value)
         else:
             words = f"that of {first.path}" if first else f"and {found[0][0].path} has none"
             sheet.note(key, "unsupported", f"a recipe has one value for all, {words}", value)
@@ -137,9 +147,30 @@ def _masks(sheet: Sheet, subset: Level, file: str) -> None:
             sheet.put("masked_loss", key, True, file)
 
 
-def _subsets(sheet: Sheet, all_chains: Sequence[Chain], root: Path, file: str) -> tuple[Subset, ...]:
+def _own_settings(found: Sequence[Chain], before: Mapping[str, Any], file: str) -> list[tuple[str, ...]]:
+    """What of each subset's settings is otherwise than the first one's, which is the recipe's.
+
+    `before` is what the training settings say, where a subset comes to nothing of its own.
+    """
+    recipes = []
+    for chain in found:
+        sheet = Sheet(file, "dataset")
+        for name in _OWN:
+            level = owner(chain, name)
+            if level is not None:
+                sheet.put(name, f"{level.path}.{name}", level.values[name])
+            elif not is_blank(before[name]):
+                sheet.put(name, name, before[name])
+        recipes.append(read_settings(sheet))
+    differences = [recipes[0].differences(each) for each in recipes]
+    return [own_lines({name: pair[1] for name, pair in each.items() if name in OF_PICTURES}) for each in differences]
+
+
+def _subsets(
+    sheet: Sheet, all_chains: Sequence[Chain], root: Path, file: str, own: Sequence[tuple[str, ...]]
+) -> tuple[Subset, ...]:
     found: dict[tuple[str, Path], Subset] = {}
-    for chain in all_chains:
+    for chain, mine in zip(all_chains, own, strict=True):
         subset, dataset, _ = chain
         text = str(subset.values.get("image_dir") or "").strip()
         key, folder = f"{subset.path}.image_dir", find_folder(text, root)
@@ -149,7 +180,8 @@ def _subsets(sheet: Sheet, all_chains: Sequence[Chain], root: Path, file: str) -
         elif (dataset.path, folder) in found:
             sheet.note(key, "default", "sd-scripts takes a folder once in a dataset", text)
         else:
-            found[dataset.path, folder] = made = _subset(sheet, chain, folder, root, file)
+            made = dataclasses.replace(_subset(sheet, chain, folder, root, file), own=mine)
+            found[dataset.path, folder] = made
             sheet.note(key, "applied", f"{made.repeats} repeats", text)
     return tuple(found.values())
 

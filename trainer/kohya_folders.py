@@ -12,16 +12,20 @@ from ..dataset.tags import parse_tags
 from ..dataset.values import Dataset, Record
 
 ENDINGS = (".txt", ".caption")
+_OF_DATASETS = ("resolution", "enable_bucket", "bucket_step", "min_bucket", "max_bucket", "bucket_no_upscale")
 
 
 def subsets_of(dataset: Dataset) -> tuple[tuple[Subset, ...], tuple[str, ...]]:
     """The dataset's folders, and what of the dataset they cannot tell, in words."""
-    groups: dict[tuple[Path, bool], list[Record]] = {}
+    groups: dict[tuple[Path, bool, tuple[str, ...]], list[Record]] = {}
     for record in dataset:
-        groups.setdefault((record.image.parent, record.is_reg), []).append(record)
+        groups.setdefault((record.image.parent, record.is_reg, record.own), []).append(record)
+    places = Counter((folder, is_reg, _sizes(own)) for folder, is_reg, own in groups)
     notes = [note for check, words in _LOST for note in _counted(dataset, check, words)]
     subsets = []
-    for (folder, is_reg), records in groups.items():
+    for (folder, is_reg, own), records in groups.items():
+        if own and places[folder, is_reg, _sizes(own)] > 1:
+            notes.append(f"{folder}: pictures differ in settings of their own; sd-scripts takes a folder once")
         repeats = Counter(record.repeats for record in records)
         usual = repeats.most_common(1)[0][0]
         if len(repeats) > 1:
@@ -40,9 +44,15 @@ def subsets_of(dataset: Dataset) -> tuple[tuple[Subset, ...], tuple[str, ...]]:
                 is_reg=is_reg,
                 caption_extension=_ending(records),
                 mask_folder=_mask_folder(records),
+                own=own,
             )
         )
     return tuple(subsets), tuple(notes)
+
+
+def _sizes(own: Sequence[str]) -> tuple[str, ...]:
+    """Those of a picture's own settings that sd-scripts has for a whole dataset, of which a file may list several."""
+    return tuple(line for line in own if line.partition("=")[0] in _OF_DATASETS)
 
 
 def _rewritten(record: Record) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from .own import OF_PICTURES
+
 DIRECT: Mapping[str, str] = {
     "train_batch_size": "batch_size",
     "gradient_accumulation_steps": "accumulation",
@@ -33,6 +35,9 @@ DIRECT: Mapping[str, str] = {
     "enable_wildcard": "enable_wildcard",
     "caption_dropout_rate": "caption_dropout",
     "caption_tag_dropout_rate": "tag_dropout",
+    "caption_dropout_every_n_epochs": "caption_dropout_every_n_epochs",
+    "token_warmup_min": "token_warmup_min",
+    "weighted_captions": "weighted_captions",
     "clip_skip": "clip_skip",
     "guidance_scale": "guidance_scale",
     "max_token_length": "max_token_length",
@@ -76,6 +81,12 @@ NETWORK_DIRECT: Mapping[str, str] = {
     "loraplus_text_encoder_lr_ratio": "loraplus_text_lr_ratio",
 }
 """The same for the network's arguments."""
+OF_PICTURES_THERE: Mapping[str, str] = {
+    **{theirs: ours for theirs, ours in DIRECT.items() if ours in OF_PICTURES},
+    "resolution": "resolution",
+    "token_warmup_step": "token_warmup",
+}
+"""The same for what pictures can have for themselves."""
 BLOCK_RANKS = ("block_dims", "block_alphas", "conv_block_dims", "conv_block_alphas")
 BLOCK_WEIGHTS = ("down_lr_weight", "mid_lr_weight", "up_lr_weight")
 ZERO_IS_UNSET = (
@@ -233,11 +244,7 @@ _ONE = "1"
 NO_HOME: Mapping[str, tuple[str, str]] = {
     "v_pred_like_loss": ("", "there is no such part of the loss"),
     "huber_scale": (_ONE, "huber_c is not scaled"),
-    "caption_dropout_every_n_epochs": ("", "captions are dropped by rate only (caption_dropout_rate)"),
-    "weighted_captions": ("", "brackets in captions are part of the tag"),
     "face_crop_aug_range": ("", "Crop Views makes crops, random_crop varies them"),
-    "token_warmup_min": (_ONE, "all tags are read from the start"),
-    "token_warmup_step": ("", "all tags are read from the start"),
     "resize_interpolation": ("", "pictures are scaled by Lanczos down and bicubic up"),
     "custom_attributes": ("", "nothing here reads it"),
     "no_token_padding": ("", "captions are encoded as ComfyUI does for sampling"),
@@ -285,7 +292,6 @@ NO_HOME: Mapping[str, tuple[str, str]] = {
     "learning_rate_te": ("", "it is of full fine-tuning; a LoRA has text_encoder_lr"),
     "learning_rate_te1": ("", "it is of full fine-tuning; a LoRA has text_encoder_lr"),
     "learning_rate_te2": ("", "it is of full fine-tuning; a LoRA has text_encoder_lr"),
-    "t5xxl_lr": ("", "text encoders share one rate"),
     "block_lr_zero_threshold": ("", "write 0 for the blocks to leave out"),
     "decompose_both": ("", "LyCORIS's other choices stay at their defaults"),
     "full_matrix": ("", "LyCORIS's other choices stay at their defaults"),

@@ -247,7 +247,7 @@ def read_rates(sheet: Sheet) -> dict[str, Any]:
     In the GUI 0 is not given; one part at 0 alone is not trained, and both at 0 take learning_rate.
     """
     rate = sheet.real("learning_rate", DEFAULT_RATE)
-    texts = sheet.reals("text_encoder_lr")
+    texts = _text_rates(sheet)
     own: dict[str, float | None] = {
         "unet_lr": sheet.real("unet_lr") if sheet.has("unet_lr") else None,
         "text_lr": texts[0] if texts else None,
@@ -277,13 +277,27 @@ def read_rates(sheet: Sheet) -> dict[str, Any]:
         sheet.say("learning_rate", "default", "unet_lr and text_encoder_lr say it")
     rates = found["unet_lr"], found["text_lr"]
     optimizer = (_known(sheet) or (_nearest(sheet.text("optimizer_type")), ""))[0]
-    if optimizer in ADAPTIVE and all(rates) and len(set(rates)) > 1:
-        found["text_lr"] = found["unet_lr"]
+    if optimizer in ADAPTIVE and len({rate for rate in (*rates, *texts) if rate}) > 1:
+        found["text_lr"] = found["unet_lr"] or rates[1]
         words = f"an optimizer that finds its rate learns everything at one: text_lr = {found['text_lr']:g}"
         sheet.say("text_encoder_lr", "unsupported", words)
-    if len(set(texts)) > 1:
-        sheet.say("text_encoder_lr", "unsupported", f"text encoders share one rate, the first: text_lr = {texts[0]:g}")
+    elif len(set(texts)) > 1 and any(texts):
+        found["text_encoder_lrs"] = ", ".join(f"{rate:g}" for rate in texts)
+        sheet.say("text_encoder_lr", "applied", f"text_encoder_lrs = {found['text_encoder_lrs']}")
     return _parts(sheet, found)
+
+
+def _text_rates(sheet: Sheet) -> list[float]:
+    """One for each text encoder, in the model's order; the GUI has a field of its own for that of T5."""
+    texts, name = sheet.reals("text_encoder_lr"), "t5xxl_lr"
+    if not sheet.real(name):
+        sheet.say(name, "default", "that of the other text encoders")
+        return texts
+    if not texts or not texts[0]:
+        sheet.say(name, "unsupported", "the GUI trains T5 only beside CLIP; give text_encoder_lr a value")
+        return texts
+    sheet.say(name, "applied", "text_encoder_lrs has it")
+    return [texts[0], sheet.real(name)]
 
 
 def _parts(sheet: Sheet, found: dict[str, Any]) -> dict[str, Any]:
@@ -299,4 +313,6 @@ def _parts(sheet: Sheet, found: dict[str, Any]) -> dict[str, Any]:
         if on or setting in preset:
             sheet.say(rate, "default", f"{switch if on else 'the preset'} leaves that part out")
             found = {**found, setting: 0.0}
+            if setting == "text_lr":
+                found.pop("text_encoder_lrs", None)
     return found

@@ -22,7 +22,7 @@ def read_settings(sheet: Sheet) -> Recipe:
     """The recipe that the sheet's keys say. Raises `KilnError` naming file, key and value."""
     whole = sheet.dialect != "dataset"
     settings: dict[str, Any] = {}
-    for read in READERS if whole else (read_direct, read_resolution):
+    for read in READERS if whole else (read_direct, read_tokens, read_resolution):
         settings |= read(sheet)
     sheet.assumed |= {k: v for k, v in ABSENT.items() if (whole or k in ABSENT_IN_DATASET) and k not in settings}
     settings |= sheet.assumed
@@ -47,6 +47,9 @@ def read_direct(sheet: Sheet) -> dict[str, Any]:
         sheet.say("alpha_mask", "default", "off")
     if found.get("enable_wildcard"):
         sheet.say("enable_wildcard", "applied", "enable_wildcard = true; a caption's lines are read as one")
+    if found.get("weighted_captions"):
+        words = "weighted_captions = true; (words:1.2) is read, and as ComfyUI weighs it, (words) and [words] are not"
+        sheet.say("weighted_captions", "applied", words)
     if not found.get("multires_noise_iterations"):
         sheet.say("multires_noise_discount", "default", "no pyramid noise without multires_noise_iterations")
     if sheet.flag("sdxl"):
@@ -122,6 +125,20 @@ def _warmup(sheet: Sheet) -> tuple[str, str]:
         return ("lr_warmup", span(sheet, "lr_warmup", percent=True)) if sheet.has("lr_warmup") else ("", "0")
     sheet.say("lr_warmup", "default", "lr_warmup_steps decides")
     return (name, span(sheet, name)) if sheet.has(name) else ("", "0")
+
+
+def read_tokens(sheet: Sheet) -> dict[str, Any]:
+    """Until when more and more tags are read; sd-scripts counts it in steps or as a share."""
+    name = "token_warmup_step"
+    amount = sheet.real(name)
+    if amount < 0:
+        raise sheet.fail(name, "give steps, or a share below 1")
+    if not amount:
+        sheet.say(name, "default", "all tags are read from the start")
+        return {}
+    text = f"{100 * amount:g} %" if amount < 1 else f"{amount:.0f}"
+    sheet.say(name, "applied", f"token_warmup = {text}")
+    return {"token_warmup": text}
 
 
 def read_stop(sheet: Sheet) -> dict[str, Any]:
@@ -230,6 +247,6 @@ def read_compute(sheet: Sheet) -> dict[str, Any]:
 
 
 READERS: tuple[Callable[[Sheet], dict[str, Any]], ...] = (
-    read_direct, read_amount, read_network, read_optimizer, read_rates, read_schedule, read_stop, read_resolution,
-    read_noise, read_saving, read_compute,
+    read_direct, read_amount, read_network, read_optimizer, read_rates, read_schedule, read_stop, read_tokens,
+    read_resolution, read_noise, read_saving, read_compute,
 )  # fmt: skip

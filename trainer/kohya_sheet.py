@@ -97,6 +97,10 @@ class Sheet:
         cell = self._cells.get(name)
         return cell is not None and not is_blank(cell.value)
 
+    def raw(self, name: str) -> Any:
+        """The value as it stands in the file; None without one."""
+        return self._cells[name].value if name in self._cells else None
+
     def text(self, name: str, default: str = "") -> str:
         """A string; numbers are written out."""
         return str(self._cells[name].value).strip() if self.has(name) else default

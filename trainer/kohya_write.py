@@ -10,14 +10,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..dataset.subsets import Subset
 from ..dataset.toml_file import toml, write_toml
 from ..dataset.values import Dataset
 from .errors import KilnError
 from .kohya_folders import subsets_of
-from .kohya_keys import ABSENT, ARGUMENT_NAMES, BLOCK_RANKS, BLOCK_WEIGHTS, DIRECT, LYCORIS
+from .kohya_keys import ABSENT, ARGUMENT_NAMES, BLOCK_RANKS, BLOCK_WEIGHTS, DIRECT, LYCORIS, OF_PICTURES_THERE
 from .kohya_settings import PRECISIONS, read_settings
 from .kohya_sheet import Sheet
 from .optim import ADAPTIVE
+from .own import parse_own
 from .prompts import parse_prompt
 from .recipe import Recipe, group_of
 from .spans import parse_span
@@ -27,12 +29,13 @@ _ALGORITHMS = {
     "LoRA": "locon", "LoHa": "loha", "LoKr": "lokr", "DyLoRA": "dylora", "GLoRA": "glora", "OFT": "diag-oft",
     "BOFT": "boft",
 }  # fmt: skip
-_SPANS = ("warmup", "lr_decay", "stop_text_at", "save_every", "validate_every", "sample_every")
+_SPANS = ("warmup", "lr_decay", "stop_text_at", "token_warmup", "save_every", "validate_every", "sample_every")
 _PREVIEWS = ("sample_prompts", "sample_steps", "sample_cfg")
 _WHY = {
     "warmup": "sd-scripts counts warmup in steps or as a share, and constant has none",
     "lr_decay": "sd-scripts counts it in steps or as a share, and only warmup_stable_decay has it",
     "stop_text_at": "its LoRA scripts do not stop the text encoder",
+    "token_warmup": "sd-scripts counts it in steps or as a share",
     "max_token_length": "it reads 75, 150 or 225 tokens",
     "block_preset": "write the numbers into down_lr_weight, mid_lr_weight and up_lr_weight",
     "expected_prediction": "it trains what it is told, with v_parameterization or without",
@@ -89,7 +92,9 @@ def save_config(folder: Path, name: str, recipe: Recipe, dataset: Dataset | None
     texts: dict[Path, str] = {}
     dataset_file, prompts_file = folder / f"{name}_dataset.toml", folder / f"{name}_prompts.txt"
     if subsets:
-        texts[dataset_file] = write_toml(subsets, masked_loss=recipe.loss.masked_loss, notes=notes)
+        texts[dataset_file] = write_toml(
+            subsets, masked_loss=recipe.loss.masked_loss, notes=notes, own=lambda subset: _own(recipe, subset)
+        )
     if recipe.saving.sample_prompts:
         texts[prompts_file] = write_prompts(recipe)
     config_file = folder / f"{name}.toml"
@@ -107,6 +112,15 @@ def save_config(folder: Path, name: str, recipe: Recipe, dataset: Dataset | None
     except OSError as error:
         raise KilnError(f"{folder} cannot be written to: {error}. Free space, or choose another name.") from error
     return config_file
+
+
+def _own(recipe: Recipe, subset: Subset) -> dict[str, Any]:
+    """What a folder's pictures have for themselves, by sd-scripts' names."""
+    values, found = parse_own(subset.own), dict[str, Any]()
+    for theirs, ours in OF_PICTURES_THERE.items():
+        if ours in values:
+            found[theirs] = _updates(values[ours], recipe) if ours == "token_warmup" else values[ours]
+    return found
 
 
 def config_settings(recipe: Recipe, prompts_file: str = "") -> dict[str, Any]:
@@ -164,6 +178,8 @@ def _direct(recipe: Recipe) -> dict[str, Any]:
             found[name] = value
     if found.get("max_token_length") not in (150, 225):
         found.pop("max_token_length", None)
+    if warmup := _updates(recipe.captions.token_warmup, recipe):
+        found["token_warmup_step"] = warmup
     return found
 
 
@@ -216,12 +232,12 @@ def _optimizer(recipe: Recipe) -> dict[str, Any]:
     found: dict[str, Any] = {
         "optimizer_type": f"pytorch_optimizer.{name}" if name == "CAME" else name,
         "optimizer_args": args,
-        "learning_rate": settings.unet_lr or settings.text_lr,
+        "learning_rate": settings.unet_lr or max(settings.text_rates),
         "unet_lr": settings.unet_lr,
-        "text_encoder_lr": [settings.text_lr],
+        "text_encoder_lr": list(settings.text_rates),
         "lr_scheduler": settings.lr_scheduler,
     }
-    for rate, switch in ((settings.text_lr, "unet"), (settings.unet_lr, "text_encoder")):
+    for rate, switch in ((settings.learns_text, "unet"), (settings.unet_lr, "text_encoder")):
         if not rate:
             found[f"network_train_{switch}_only"] = True
     if settings.lr_scheduler != "constant" and (warmup := _updates(settings.warmup, recipe)):

@@ -19,9 +19,11 @@ from .conditioning import Conditioner
 from .errors import KilnError, NotFinite
 from .flat import ELEMENTWISE, gather
 from .formats import describe
+from .groups import Optimizer
 from .latents import LatentStore, centred, is_fixed
 from .network import Placed, make_adapters, ranks
 from .optim import NEEDS_CUDA, make_optimizer, switch
+from .own import recipe_for
 from .plan import Plan, make_plan
 from .ports import Asked, Layer, Model, Reporter
 from .preflight import Preflight, look_ahead
@@ -115,14 +117,24 @@ def _opened(
     precision, checkpointing = recipe.compute.precision, recipe.compute.gradient_checkpointing
     try:
         encode_images(plan, recipe, store, reporter)
-        layers = [layer for layer in model.layers() if recipe.optimizer.train_t5xxl or not layer.t5]
-        text = bool(recipe.optimizer.text_lr) and any(layer.part == "text" for layer in layers)
+        layers = _offered(model, recipe.optimizer)
+        text = recipe.optimizer.learns_text and any(layer.part == "text" for layer in layers)
         with model.open(precision=precision, checkpointing=checkpointing, text=text):
             session = _prepare(model, layers, dataset, recipe, plan, store, folder, reporter, start)
             with _attached(session):
                 yield session
     except torch.OutOfMemoryError as error:
         raise KilnError(_too_large(recipe, plan, error)) from error
+
+
+def _offered(model: Model, settings: Optimizer) -> list[Layer]:
+    """The model's layers but for those of text encoders that are left alone beside others that learn."""
+    return [
+        layer
+        for layer in model.layers()
+        if (settings.train_t5xxl or not layer.t5)
+        and (layer.part != "text" or not settings.learns_text or settings.rate("text", layer.encoder))
+    ]
 
 
 def _too_large(recipe: Recipe, plan: Plan, error: Exception) -> str:
@@ -134,7 +146,7 @@ def _too_large(recipe: Recipe, plan: Plan, error: Exception) -> str:
         if recipe.amount.batch_size > 1
         else "",
         f"lower resolution from {recipe.buckets.resolution}",
-        "set text_lr to 0" if recipe.optimizer.text_lr else "",
+        "set text_lr to 0" if recipe.optimizer.learns_text else "",
         "load the model in fp8",
         f"choose AdamW8bit instead of {recipe.optimizer.optimizer_type}"
         if recipe.optimizer.optimizer_type not in NEEDS_CUDA
@@ -148,11 +160,11 @@ def _too_large(recipe: Recipe, plan: Plan, error: Exception) -> str:
 
 def encode_images(plan: Plan, recipe: Recipe, store: LatentStore, reporter: Reporter) -> None:
     """Every record's latent, on disk before the first step; mirrored ones too where the recipe shows them."""
-    flips = (False, True) if recipe.buckets.flip_aug else (False,)
     for index, (record, bucket) in enumerate(zip(plan.records, plan.buckets, strict=True)):
         reporter.stage("encoding images", index, len(plan.records))
-        if is_fixed(recipe.buckets) or index in plan.held_out:
-            for flipped in flips:
+        settings = recipe_for(recipe, record).buckets
+        if is_fixed(settings) or index in plan.held_out:
+            for flipped in (False, True) if settings.flip_aug else (False,):
                 store.make(record, centred(record, bucket), flipped)
 
 
@@ -167,7 +179,7 @@ def _prepare(
     reporter: Reporter,
     start: Mapping[str, Tensor] | None,
 ) -> Session:
-    parts = [part for part, rate in (("unet", recipe.optimizer.unet_lr), ("text", recipe.optimizer.text_lr)) if rate]
+    parts = [part for part, on in (("unet", recipe.optimizer.unet_lr), ("text", recipe.optimizer.learns_text)) if on]
     draws = stream(recipe.seed, "adapters")
     placed = make_adapters(layers, recipe.network, recipe.blocks, model.blocks(), parts, draws, start)
     optimizer = make_optimizer(recipe.optimizer, placed)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .groups import Noise
+from .noise_groups import Noise
 from .ports import Schedule
 
 

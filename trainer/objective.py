@@ -12,7 +12,7 @@ import math
 import torch
 from torch import Tensor
 
-from .groups import Loss
+from .noise_groups import Loss
 from .ports import Schedule
 
 HUBER = ("huber", "smooth_l1")

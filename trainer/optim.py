@@ -117,13 +117,14 @@ def parse_arguments(lines: Sequence[str]) -> dict[str, Any]:
 def rates(optimizer: torch.optim.Optimizer) -> dict[str, float]:
     """The learning rate really used in each part, without block weights and LoRA+: an adaptive one's own included.
 
-    0 where nothing learns any more.
+    Text encoders of several rates are `text`, `text 2`, ... 0 where nothing learns any more.
     """
     found: dict[str, float] = {}
     for group in optimizer.param_groups:
         rate = float(group["lr"]) * float(group.get("d", 1.0)) / group["factor"]
         learns = any(parameter.requires_grad for parameter in group["params"])
-        found.setdefault(group["part"], rate if learns else 0.0)
+        name = f"{group['part']} {group['encoder'] + 1}" if group["encoder"] else group["part"]
+        found.setdefault(name, rate if learns else 0.0)
     return found
 
 
@@ -135,19 +136,21 @@ def switch(optimizer: torch.optim.Optimizer, mode: str) -> None:
 
 
 def _groups(settings: Optimizer, placed: Sequence[Placed]) -> list[dict[str, Any]]:
-    base = {"unet": settings.unet_lr, "text": settings.text_lr}
     ratios = {"unet": settings.loraplus_unet_lr_ratio, "text": settings.loraplus_text_lr_ratio}
-    groups: dict[tuple[str, float], dict[str, Any]] = {}
+    groups: dict[tuple[str, int, float], dict[str, Any]] = {}
     for one in placed:
         fast = {id(p) for p in one.adapter.fast}
+        # Text encoders of one rate are one group.
+        encoder = one.adapter.layer.encoder if len(settings.text_rates) > 1 else 0
+        rate = settings.rate(one.part, encoder)
         for parameter in one.adapter.parameters:
             factor = one.rate * (ratios[one.part] if id(parameter) in fast else 1.0)
             group = groups.setdefault(
-                (one.part, factor),
-                {"params": [], "lr": base[one.part] * factor, "part": one.part, "factor": factor},
+                (one.part, encoder, factor),
+                {"params": [], "lr": rate * factor, "part": one.part, "encoder": encoder, "factor": factor},
             )
             group["params"].append(parameter)
-    order = sorted(groups, key=lambda key: (key[0] != "unet", abs(key[1] - 1), key[1]))
+    order = sorted(groups, key=lambda key: (key[0] != "unet", key[1], abs(key[2] - 1), key[2]))
     return [groups[key] for key in order]
 
 

@@ -11,6 +11,7 @@ import torch
 from ..dataset.values import Dataset, Record, Size
 from .buckets import assign, bucket_sizes
 from .errors import NothingToTrain
+from .own import recipe_for
 from .recipe import Recipe
 from .streams import stream
 
@@ -71,11 +72,10 @@ def make_plan(dataset: Dataset, recipe: Recipe) -> Plan:
             "wire in a dataset with at least one image that is not a regularisation image."
         )
     held_out = _held_out(training, recipe)
-    sizes = bucket_sizes(recipe.buckets)
     amount = recipe.amount
     plan = Plan(
         records=dataset.records,
-        buckets=tuple(assign(record.view_size, recipe.buckets, sizes) for record in dataset),
+        buckets=tuple(_bucket(record, recipe) for record in dataset),
         repeats=_balanced(dataset.records, held_out),
         batch=amount.batch_size,
         accumulation=amount.accumulation,
@@ -85,6 +85,11 @@ def make_plan(dataset: Dataset, recipe: Recipe) -> Plan:
     )
     steps = amount.max_train_steps or plan.steps_an_epoch * amount.epochs
     return dataclasses.replace(plan, steps=steps, epochs=-(-steps // plan.steps_an_epoch))
+
+
+def _bucket(record: Record, recipe: Recipe) -> Size:
+    settings = recipe_for(recipe, record).buckets
+    return assign(record.view_size, settings, bucket_sizes(settings))
 
 
 def _held_out(training: list[int], recipe: Recipe) -> tuple[int, ...]:

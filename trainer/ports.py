@@ -29,6 +29,8 @@ class Layer:
     such ranks."""
     t5: bool = False
     """Whether it is T5's, which is larger than many diffusion models and trained only when asked for."""
+    encoder: int = 0
+    """Which of the text encoders that can be trained it belongs to, from 0."""
     place: tuple[str, int] | None = None
     """In a UNet: `down`, `mid` or `up`, and which of its blocks, from 0."""
 
@@ -94,11 +96,19 @@ class Model(Protocol):
         """[B, H, W, 3] in 0..1 -> x0."""
 
     def encode_text(
-        self, captions: Sequence[str], views: Sequence[View], *, clip_skip: int, max_tokens: int, guidance: float = 0
+        self,
+        captions: Sequence[str],
+        views: Sequence[View],
+        *,
+        clip_skip: int,
+        max_tokens: int,
+        guidance: float = 0,
+        weighted: bool = False,
     ) -> list[Any]:
         """One conditioning a caption, for pictures seen like that. Differentiable.
 
-        `max_tokens` 0 reads all; `guidance` is what a distilled model is told, 0 the host's own.
+        `max_tokens` 0 reads all; `guidance` is what a distilled model is told, 0 the host's own; `weighted` reads
+        `(words:1.2)` as a weight.
         """
 
     def seen_as(self, cond: Any, view: View) -> Any:

@@ -11,7 +11,8 @@ from typing import Any
 
 from ..dataset.settings import check_settings, setting
 from .errors import KilnError
-from .groups import Amount, Blocks, Buckets, Captions, Compute, Loss, Network, Noise, Optimizer, Saving
+from .groups import Amount, Blocks, Buckets, Captions, Compute, Network, Optimizer, Saving
+from .noise_groups import Loss, Noise
 
 WRITING = tuple(field.name for field in dataclasses.fields(Saving) if field.name != "validation_share")
 """Settings that only decide what is written, and when. The held-out share takes images out of training."""

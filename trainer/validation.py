@@ -11,6 +11,7 @@ from .captions import written
 from .conditioning import Conditioner
 from .latents import LatentStore, centred
 from .noise import sigma_at
+from .own import recipe_for
 from .plan import Plan
 from .ports import Model
 from .recipe import Recipe
@@ -41,7 +42,7 @@ def validate(model: Model, plan: Plan, recipe: Recipe, store: LatentStore, condi
         noise = torch.randn(x0.shape, generator=stream(recipe.seed, "validation noise", index))
         sigma = sigma_at(levels, model.schedule, recipe.noise, flow=flow)
         x0, noise = x0.to(sigma.device), noise.to(sigma.device)
-        conds = conditioner.encode([written(record, recipe.captions)], [view]) * len(BANDS)
+        conds = conditioner.encode([written(record, recipe_for(recipe, record).captions)], [view]) * len(BANDS)
         found = model.denoise(model.schedule.noised(x0, noise, sigma), sigma, conds)
         losses = objective.loss_per_image(found, x0, objective.native_weight(model.schedule, sigma))
         rows[f"{index} {record.image.name}"] = losses.tolist()

@@ -13,6 +13,7 @@ from .conditioning import Conditioner
 from .errors import KilnError
 from .formats import save_file
 from .optim import switch
+from .own import recipe_for
 from .plan import Plan
 from .ports import Asked
 from .prompts import SamplePrompt, parse_prompt
@@ -145,7 +146,8 @@ def _paint(session: Session) -> None:
 
 def _plain_prompt(session: Session) -> SamplePrompt:
     """What is painted on demand by a recipe without prompts: the trigger, else the first caption, without emphasis."""
-    words = str(session.folder.about["trigger"]) or written(session.plan.records[0], session.recipe.captions)
+    first = session.plan.records[0]
+    words = str(session.folder.about["trigger"]) or written(first, recipe_for(session.recipe, first).captions)
     return SamplePrompt(prompt=words.replace("(", "\\(").replace(")", "\\)"))
 
 

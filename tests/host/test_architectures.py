@@ -215,6 +215,25 @@ def test_sd3s_third_encoder_goes_by_kohyas_number(supported: Any) -> None:
     assert "lora_te3_encoder_block_23_layer_1_DenseReluDense_wo" in keys
 
 
+@pytest.mark.parametrize(
+    ("encoder", "first_layers"),
+    [
+        ("comfy.text_encoders.sd3_clip.SD3ClipModel", {0: "lora_te1_", 1: "lora_te2_", 2: "lora_te3_"}),
+        ("comfy.sdxl_clip.SDXLClipModel", {0: "lora_te1_", 1: "lora_te2_"}),
+        ("comfy.text_encoders.flux.FluxClipModel", {0: "lora_te1_", 1: "lora_te3_"}),
+        ("comfy.sd1_clip.SD1ClipModel", {0: "lora_te_"}),
+    ],
+)
+def test_text_encoders_are_counted_as_kohyas_lists_of_rates_do(
+    encoder: str, first_layers: dict[int, str], supported: Any
+) -> None:
+    reading = importlib.import_module(".architectures.reading", __package__)
+    found: dict[int, set[str]] = {}
+    for layer in reading.layers_of(encoder):
+        found.setdefault(layer.encoder, set()).add("_".join([*layer.key.split("_")[:2], ""]))
+    assert found == {number: {prefix} for number, prefix in first_layers.items()}
+
+
 def test_the_page_is_made_of_the_tables(root: Path) -> None:
     file = root / "docs" / "families.md"
     if os.environ.get("KILN_WRITE_DOCS"):

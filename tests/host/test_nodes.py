@@ -14,6 +14,7 @@ IDS = (
     "KilnDatasetToImages",
     "KilnMergeDatasets",
     "KilnBalanceRepeats",
+    "KilnOwnSettings",
     "KilnSaveDataset",
     "KilnAutoTag",
     "KilnPruneTags",

@@ -60,7 +60,7 @@ def test_pixels_become_latents_in_the_samplers_own_scale(world: Any) -> None:
 
 @pytest.mark.parametrize("caption", ["a cat (animal), [sic]", "((smile))", "back\\slash (x:1.5)"])
 def test_a_caption_is_read_word_by_word_without_emphasis(world: Any, caption: str) -> None:
-    from lora_kiln.host.model import escape
+    from lora_kiln.host.words import escape
 
     tokens = world.clip.tokenize(escape(caption))["l"]
     assert {weight for section in tokens for _, weight in section} == {1.0}
@@ -68,9 +68,20 @@ def test_a_caption_is_read_word_by_word_without_emphasis(world: Any, caption: st
     assert sum(token != 49407 for token, _ in tokens[0]) > sum(token != 49407 for token, _ in plain[0])
 
 
+def test_weights_in_captions_are_read_where_they_are_asked_for(world: Any) -> None:
+    from lora_kiln.host.words import escape
+
+    caption = "rem (re:zero), (red dress:1.3), (smile), ((hat:.5))"
+    [section] = world.clip.tokenize(escape(caption, weighted=True))["l"]
+    words = [world.clip.tokenizer.clip_l.inv_vocab[token] for token, _ in section]
+    weighed = {word: weight for word, (_, weight) in zip(words, section, strict=True) if weight != 1}
+    assert weighed == {"red</w>": 1.3, "dress</w>": 1.3, "hat</w>": 0.5}
+    assert sum("(" in word for word in words) >= 3
+
+
 @pytest.mark.parametrize("caption", ["\\m/", ">:\\, smile", "cat \\ dog"])
 def test_backslashes_are_read_as_in_a_prompt(world: Any, caption: str) -> None:
-    from lora_kiln.host.model import escape
+    from lora_kiln.host.words import escape
 
     assert world.clip.tokenize(escape(caption)) == world.clip.tokenize(caption)
 

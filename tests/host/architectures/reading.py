@@ -18,7 +18,7 @@ from lora_kiln.host.layers import text_layers
 from lora_kiln.host.model import HostModel
 from lora_kiln.trainer.groups import Blocks, Network
 from lora_kiln.trainer.network import Placed, make_adapters
-from lora_kiln.trainer.ports import View
+from lora_kiln.trainer.ports import Layer, View
 
 from .table import FAMILIES
 from .texts import Text
@@ -83,9 +83,14 @@ def learn(text: Text) -> Reading:
 
 
 def offered(path: str) -> list[str]:
+    """The names of `layers_of`."""
+    return [layer.key for layer in layers_of(path)]
+
+
+def layers_of(path: str) -> list[Layer]:
     """The layers that the pack offers of an encoder, the host's class, at its own size and on no device at all."""
     made = named(path)(device="meta", dtype=torch.float16)
-    return [layer.key for layer in text_layers(SimpleNamespace(cond_stage_model=made))]
+    return text_layers(SimpleNamespace(cond_stage_model=made))
 
 
 def make_clip(text: Text) -> Any:

@@ -28,8 +28,9 @@ from lora_kiln.dataset.values import Dataset, Record
 from lora_kiln.host.model import HostModel
 from lora_kiln.trainer import objective
 from lora_kiln.trainer.formats import load_file
-from lora_kiln.trainer.groups import Amount, Buckets, Network, Noise, Optimizer, Saving
+from lora_kiln.trainer.groups import Amount, Buckets, Network, Optimizer, Saving
 from lora_kiln.trainer.loop import train
+from lora_kiln.trainer.noise_groups import Noise
 from lora_kiln.trainer.recipe import Recipe
 from lora_kiln.trainer.runs import RunFolder, read_losses
 
@@ -93,7 +94,7 @@ class Still(HostModel):
         return self.latent.clone()
 
     def encode_text(
-        self, captions: Sequence[str], views: Sequence[Any], *, clip_skip: int, max_tokens: int, guidance: float = 0
+        self, captions: Sequence[str], views: Sequence[Any], *, clip_skip: int, max_tokens: int, **_: Any
     ) -> list[Any]:
         """The conditioning, whatever the caption, with the sizes that the host's encoding gives it."""
         cross, about = self.cond

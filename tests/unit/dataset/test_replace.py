@@ -22,7 +22,7 @@ def quiet(done: int, total: int) -> None:
     """A progress that nobody looks at."""
 
 
-def growth(size: Size) -> float:
+def growth(size: Size, record: Record) -> float:
     """A square of 100 pixels must be filled."""
     return max(1.0, 100 / min(size))
 

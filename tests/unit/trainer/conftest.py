@@ -97,7 +97,7 @@ class FakeModel:
         return torch.cat([x, x.mean(dim=1, keepdim=True)], dim=1)
 
     def encode_text(
-        self, captions: Sequence[str], views: Sequence[View], *, clip_skip: int, max_tokens: int, guidance: float = 0
+        self, captions: Sequence[str], views: Sequence[View], *, clip_skip: int, max_tokens: int, **_: Any
     ) -> list[Any]:
         self.encoded += captions
         self.views += views

@@ -88,6 +88,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "accumulation": {"accumulation": 3},
     "caption variants": {"caption_variants": 2},
     "cut short": {"max_train_steps": 7, "validation_share": 0.2},
+    "words come and go": {"token_warmup": "50 %", "caption_dropout_every_n_epochs": 2},
 }
 
 
@@ -239,3 +240,49 @@ def test_a_trial_is_no_batch_of_the_run(batches: Callable[..., Batches]) -> None
     assert torch.equal(trial.noise, again.noise)
     firsts = [float(batch.levels[0]) for update in made.updates(1) for batch in update.batches]
     assert float(trial.levels[0]) not in firsts
+
+
+def test_an_epoch_without_captions_has_none_and_nothing_is_read_beforehand_too(
+    batches: Callable[..., Batches],
+) -> None:
+    made = batches(caption_dropout_every_n_epochs=2, shuffle_caption=False)
+    empty = {update.epoch: {not c for batch in update.batches for c in batch.captions} for update in made.updates(1)}
+    assert empty == {1: {False}, 2: {True}, 3: {False}}
+    assert [caption for caption, _ in made.captions(1)].count("") == 1
+    assert "" not in [caption for caption, _ in batches(shuffle_caption=False).captions(1)]
+
+
+def test_captions_grow_over_the_first_updates(batches: Callable[..., Batches]) -> None:
+    made = batches(token_warmup="1 epoch", token_warmup_min=0, shuffle_caption=False, keep_tokens=1)
+    counts = {u.step: max(len(c.split(", ")) for b in u.batches for c in b.captions) for u in made.updates(1)}
+    assert counts[1] == 1
+    full = max(len(record.tags) for record in made.plan.records)
+    assert max(counts[step] for step in counts if step > made.plan.steps_an_epoch) == full > 1
+
+
+def test_pictures_with_settings_of_their_own_are_seen_by_them(dataset: Dataset, tmp_path: Path) -> None:
+    """Beside others in the same batches: mirrored, of other colours, without a caption, at another size."""
+    own = {0: ("flip_aug=true",), 1: ("color_aug=true",), 2: ("caption_dropout=1.0",), 3: ("resolution=64",)}
+    mixed = Dataset(
+        records=tuple(dataclasses.replace(record, own=own.get(i, ())) for i, record in enumerate(dataset.records))
+    )
+    recipe = Recipe().with_settings(
+        resolution=96, bucket_step=32, min_bucket=64, max_bucket=128, batch_size=2, epochs=12, shuffle_caption=False
+    )
+    store = LatentStore(tmp_path / "latents", "mark", lambda p: p.permute(0, 3, 1, 2)[:, :, ::8, ::8])
+    plan = make_plan(mixed, recipe)
+    plain = make_plan(dataset, recipe)
+    assert [i for i, (a, b) in enumerate(zip(plan.buckets, plain.buckets, strict=True)) if a != b] == [3]
+    seen: dict[int, set[tuple[Any, ...]]] = {}
+    rows = iter([rows for job in Batches(plan, recipe, store)._schedule() for rows in job.rows])
+    for update in Batches(plan, recipe, store).updates(1):
+        for batch in update.batches:
+            for place, index in enumerate(next(rows)):
+                view = batch.views[place]
+                looks = batch.x0[place].numpy().tobytes()
+                seen.setdefault(index, set()).add((batch.captions[place], view.crop, looks))
+    assert {looks[0] for looks in seen[2]} == {""}
+    assert all("" not in {looks[0] for looks in seen[i]} for i in seen if i != 2)
+    assert len(seen[0]) == 2
+    assert len(seen[1]) > 2
+    assert all(len(seen[i]) == 1 for i in seen if i not in (0, 1))

@@ -37,14 +37,14 @@ def test_without_upscaling_nothing_grows() -> None:
     assert use.size == (384, 384)
     assert use.enlarged == 0
     # What an upscaler should give is what the full size asks for.
-    assert growth_to(settings)((400, 400)) == pytest.approx(512 / 400)
+    assert growth_to(settings)((400, 400), record(400, 400)) == pytest.approx(512 / 400)
 
 
 @pytest.mark.parametrize(
     ("size", "factor"), [((512, 512), 1.0), ((4000, 4000), 1.0), ((256, 256), 2.0), ((352, 160), 2.0)]
 )
 def test_the_factor_fills_the_bucket(size: tuple[int, int], factor: float) -> None:
-    assert growth_to(SETTINGS)(size) == pytest.approx(factor)
+    assert growth_to(SETTINGS)(size, record(*size)) == pytest.approx(factor)
 
 
 def test_an_empty_dataset_has_no_buckets() -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from lora_kiln.dataset.values import Record
-from lora_kiln.trainer.captions import draw_caption, parts_of, varies, written
+from lora_kiln.trainer.captions import Moment, draw_caption, left_out, parts_of, settled, varies, written
 from lora_kiln.trainer.groups import Captions
 
 TAGS = ("kiln", "1girl", "smile", "forest", "full body", "from side", "sketch")
@@ -161,3 +161,34 @@ def test_whether_captions_vary(settings: Captions, expected: bool) -> None:
     record = Record(image=FILE, size=(64, 64), tags=("{kiln|clay}", *TAGS[1:]))
     several = {draw_caption(record, settings, torch.Generator().manual_seed(i)) for i in range(60)}
     assert (len(several) > 1) == expected
+
+
+def warmed(step: int, warm: int, least: int, tags: int) -> int:
+    """sd-scripts' arithmetic: updates from 0, the count at the start, and what it grows by."""
+    done = step - 1
+    return tags if done >= warm else int(done * (tags - least) / warm // 1) + least
+
+
+@pytest.mark.parametrize("least", [0, 1, 3, 9])
+def test_tags_become_more_until_all_are_read(least: int) -> None:
+    settings = Captions(shuffle_caption=False, keep_tokens=1, token_warmup="40", token_warmup_min=least)
+    generator = torch.Generator().manual_seed(0)
+    for step in range(1, 60):
+        read = draw_caption(RECORD, settings, generator, Moment(step=step, warm=40)).split(", ")
+        assert read == list(TAGS[: 1 + min(6, warmed(step, 40, least, 6))]), step
+    assert draw_caption(RECORD, settings, generator) == ", ".join(TAGS)
+    assert not settled(RECORD, settings)
+    assert settled(RECORD, Captions(shuffle_caption=False))
+
+
+def test_a_shuffle_moves_only_the_tags_that_are_read_yet() -> None:
+    settings = Captions(keep_tokens=1, token_warmup="10", token_warmup_min=2)
+    generator = torch.Generator().manual_seed(0)
+    several = {draw_caption(RECORD, settings, generator, Moment(step=1, warm=10)) for _ in range(40)}
+    assert several == {"kiln, 1girl, smile", "kiln, smile, 1girl"}
+
+
+def test_every_so_many_epochs_are_seen_without_captions() -> None:
+    every_third = Captions(caption_dropout_every_n_epochs=3)
+    assert [epoch for epoch in range(-1, 10) if left_out(every_third, epoch)] == [3, 6, 9]
+    assert not any(left_out(Captions(), epoch) for epoch in range(10))

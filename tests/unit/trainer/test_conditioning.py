@@ -62,9 +62,9 @@ def test_clip_skip_guidance_and_the_length_of_captions_reach_the_host(fake_model
         return encode(captions, views, **settings)
 
     model.encode_text = watched
-    recipe = Recipe().with_settings(clip_skip=2, max_token_length=150, guidance_scale=3.5)
+    recipe = Recipe().with_settings(clip_skip=2, max_token_length=150, guidance_scale=3.5, weighted_captions=True)
     Conditioner(model, recipe, frozen=True).encode(["a"], [VIEW])
-    assert asked == [{"clip_skip": 2, "max_tokens": 150, "guidance": 3.5}]
+    assert asked == [{"clip_skip": 2, "max_tokens": 150, "guidance": 3.5, "weighted": True}]
 
 
 def test_captions_can_be_encoded_before_they_are_asked_for(fake_model: Any) -> None:

@@ -18,7 +18,8 @@ from lora_kiln.dataset.values import Dataset
 from lora_kiln.trainer.errors import KilnError
 from lora_kiln.trainer.export import SaveOptions, export
 from lora_kiln.trainer.formats import describe, load_file, save_file
-from lora_kiln.trainer.groups import Loss, Network
+from lora_kiln.trainer.groups import Network
+from lora_kiln.trainer.noise_groups import Loss
 from lora_kiln.trainer.plan import make_plan
 from lora_kiln.trainer.recipe import Recipe
 from lora_kiln.trainer.values import Checkpoint, Run

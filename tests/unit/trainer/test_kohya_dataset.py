@@ -11,9 +11,11 @@ import pytest
 from PIL import Image
 
 from lora_kiln.dataset.subsets import Subset, load_subsets, subsets_mark
+from lora_kiln.dataset.values import Dataset, Record
 from lora_kiln.trainer.errors import KilnError
 from lora_kiln.trainer.kohya import Reading, read_config
 from lora_kiln.trainer.kohya_folders import subsets_of
+from lora_kiln.trainer.kohya_write import save_config
 
 TOML = """
 [general]
@@ -88,9 +90,14 @@ def test_the_lowest_table_that_says_a_setting_counts_and_training_comes_first(fo
     assert (recipe.optimizer.unet_lr, recipe.amount.max_train_steps, recipe.buckets.enable_bucket) == (1e-4, 0, False)
     assert reading.subsets == (
         Subset(folder=folders / "hoge", repeats=3, caption_extension=".txt", class_tokens="hoge girl"),
-        Subset(folder=folders / "hoge" / "inner", caption_extension=".txt", metadata_file=folders / "x.json"),
-        Subset(folder=folders / "reg", is_reg=True, caption_extension=".txt", class_tokens="human"),
-    )
+        Subset(
+            folder=folders / "hoge" / "inner", caption_extension=".txt", metadata_file=folders / "x.json",
+            own=("keep_tokens=3", "resolution=768"),
+        ),
+        Subset(
+            folder=folders / "reg", is_reg=True, caption_extension=".txt", class_tokens="human", own=("keep_tokens=1",)
+        ),
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -99,13 +106,13 @@ def test_the_lowest_table_that_says_a_setting_counts_and_training_comes_first(fo
         ("general.keep_tokens", "default", "no subset comes to it"),
         ("general.caption_extension", "applied", "these pictures"),
         ("datasets[1].keep_tokens", "applied", "keep_tokens = 2"),
-        ("datasets[1].subsets[1].keep_tokens", "unsupported", "that of datasets[1]"),
-        ("datasets[2].subsets[1].keep_tokens", "unsupported", "that of datasets[1]"),
+        ("datasets[1].subsets[1].keep_tokens", "applied", "for its own pictures"),
+        ("datasets[2].subsets[1].keep_tokens", "applied", "for its own pictures"),
         ("datasets[1].resolution", "applied", "resolution = 512"),
-        ("datasets[2].resolution", "unsupported", "one value for all"),
+        ("datasets[2].resolution", "applied", "for its own pictures"),
         ("datasets[2].batch_size", "applied", "as in datasets[1]"),
         ("datasets[2].fancy", "unsupported", "spelled right"),
-        ("datasets[1].subsets[3].flip_aug", "unsupported", "datasets[1].subsets[2] has none"),
+        ("datasets[1].subsets[3].flip_aug", "applied", "for its own pictures"),
         ("datasets[1].subsets[3].image_dir", "unsupported", "no such folder"),
         ("datasets[1].subsets[2].num_repeats", "applied", ""),
         ("datasets[2].subsets[1].metadata_file", "applied", "of these pictures"),
@@ -255,3 +262,51 @@ def test_what_folders_cannot_tell_is_said(tmp_path: Path, fields: dict[str, Any]
 def test_a_subset_is_seen_at_least_once(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="repeats is 0"):
         Subset(folder=tmp_path, repeats=0)
+
+
+def test_a_subset_that_says_nothing_falls_back_to_the_training_settings(folders: Path) -> None:
+    """The first one's value is the recipe's; the others have what sd-scripts would give them."""
+    reading = read(
+        folders,
+        """
+        keep_tokens = 5
+        flip_aug = true
+        train_batch_size = 2
+        [[datasets]]
+        batch_size = 2
+          [[datasets.subsets]]
+          image_dir = 'hoge'
+          keep_tokens = 2
+          flip_aug = false
+          token_warmup_step = 0.5
+          [[datasets.subsets]]
+          image_dir = 'hoge/inner'
+          caption_tag_dropout_rate = 0.2
+        """,
+    )
+    captions, buckets = reading.recipe.captions, reading.recipe.buckets
+    assert (captions.keep_tokens, captions.token_warmup, buckets.flip_aug) == (2, "50 %", False)
+    assert [subset.own for subset in reading.subsets] == [
+        (), ("flip_aug=true", "keep_tokens=5", "tag_dropout=0.2", "token_warmup=0"),
+    ]  # fmt: skip
+    dataset, _ = load_subsets(reading.subsets)
+    assert [record.own for record in dataset] == [subset.own for subset in reading.subsets]
+
+
+def test_settings_of_single_folders_come_back(folders: Path) -> None:
+    """Several sizes of one folder too, which sd-scripts has in a dataset each."""
+    reading = read(folders, TOML)
+    several = [*reading.subsets, dataclasses.replace(reading.subsets[0], own=("flip_aug=true", "resolution=256"))]
+    dataset, _ = load_subsets(several)
+    file = save_config(folders / "out", "again", reading.recipe, dataset)
+    again = read_config(file)
+    assert {(one.folder, one.is_reg, one.own) for one in again.subsets} == {
+        (one.folder, one.is_reg, one.own) for one in several
+    }
+    assert again.recipe.differences(reading.recipe).keys() <= {"max_token_length"}
+
+
+def test_folders_whose_pictures_differ_are_told() -> None:
+    [one] = [Record(image=Path("/p/a.png").absolute(), size=(8, 8), own=("flip_aug=true",))]
+    _, notes = subsets_of(Dataset(records=(one, dataclasses.replace(one, own=("keep_tokens=2",)))))
+    assert any("differ in settings of their own" in note for note in notes)

@@ -15,7 +15,7 @@ from PIL import Image
 from lora_kiln.dataset.subsets import Subset
 from lora_kiln.dataset.toml_file import toml, write_toml
 from lora_kiln.dataset.values import Dataset, Record
-from lora_kiln.trainer import groups
+from lora_kiln.trainer import groups, noise_groups
 from lora_kiln.trainer.errors import KilnError
 from lora_kiln.trainer.kohya import read_config, tomllib
 from lora_kiln.trainer.kohya_write import (
@@ -56,14 +56,17 @@ WHOLE: dict[str, st.SearchStrategy[Any]] = {
     "guidance_scale": st.floats(0, 10), "max_token_length": st.sampled_from([75, 150, 225]), "noise_offset": SHARE,
     "adaptive_noise_scale": SHARE, "multires_noise_iterations": st.integers(0, 12),
     "multires_noise_discount": st.floats(0.01, 1), "ip_noise_gamma": SHARE, "min_timestep": st.integers(0, 499),
-    "max_timestep": st.integers(500, 1000), "timestep_sampling": st.sampled_from(groups.TIMESTEPS),
+    "max_timestep": st.integers(500, 1000), "timestep_sampling": st.sampled_from(noise_groups.TIMESTEPS),
     "logit_mean": st.floats(-5, 5), "logit_std": st.floats(0.1, 5), "mode_scale": st.floats(-1, 2),
     "flow_shift": st.floats(0, 10), "expected_prediction": st.sampled_from(["any", "v"]),
-    "prior_loss_weight": SHARE, "scale_v_pred_loss": st.booleans(), "loss_type": st.sampled_from(groups.LOSSES),
-    "huber_c": st.floats(0.01, 1), "huber_schedule": st.sampled_from(groups.HUBER_SCHEDULES),
+    "prior_loss_weight": SHARE, "scale_v_pred_loss": st.booleans(), "loss_type": st.sampled_from(noise_groups.LOSSES),
+    "huber_c": st.floats(0.01, 1), "huber_schedule": st.sampled_from(noise_groups.HUBER_SCHEDULES),
     "masked_loss": st.booleans(), "validation_share": st.sampled_from([0.0, 0.1, 0.5]),
     "save_every": st.sampled_from(["1 epoch", "3 epochs", "250 steps"]), "keep_last": st.integers(0, 9),
     "validate_every": st.sampled_from(["1 epoch", "50 steps"]), "precision": st.sampled_from(groups.PRECISIONS),
+    "caption_dropout_every_n_epochs": st.integers(0, 9), "token_warmup_min": st.integers(0, 9),
+    "token_warmup": st.one_of(st.integers(0, 5000).map(str), st.integers(1, 99).map("{} %".format)),
+    "weighted_captions": st.booleans(), "text_encoder_lrs": st.sampled_from(["", "0.0001, 5e-05", "0, 0.001, 0.002"]),
     "gradient_checkpointing": st.booleans(), "seed": st.integers(0, 2**63 - 1),
 }  # fmt: skip
 AMOUNTS = st.fixed_dictionaries({"epochs": st.integers(1, 100), "max_train_steps": st.sampled_from([0, 1, 5000])})
@@ -104,6 +107,10 @@ def recipes(draw: st.DrawFn) -> Recipe:
     if values.get("optimizer_type") in ADAPTIVE:
         # They learn everything at one rate.
         values["text_lr"] = values["unet_lr"] = draw(RATE)
+        values.pop("text_encoder_lrs", None)
+    if "text_encoder_lrs" in values:
+        # The first of several stands for text_lr there.
+        values["text_lr"] = float(values["text_encoder_lrs"].partition(",")[0] or values.get("text_lr", 5e-5))
     return Recipe().with_settings(**values)
 
 

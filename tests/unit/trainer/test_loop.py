@@ -18,7 +18,8 @@ from torch import Tensor
 from lora_kiln.dataset.values import Dataset
 from lora_kiln.trainer.errors import NotFinite, NothingToTrain
 from lora_kiln.trainer.formats import load_file
-from lora_kiln.trainer.groups import Captions, Loss, Network, Optimizer, Saving
+from lora_kiln.trainer.groups import Captions, Network, Optimizer, Saving
+from lora_kiln.trainer.noise_groups import Loss
 from lora_kiln.trainer.plan import make_plan
 from lora_kiln.trainer.recipe import Recipe
 from lora_kiln.trainer.runs import load_run, read_losses

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from lora_kiln.trainer.groups import Noise
 from lora_kiln.trainer.noise import draw_levels, draw_noise, draw_perturbation, sigma_at
+from lora_kiln.trainer.noise_groups import Noise
 
 COUNT = 40_000
 

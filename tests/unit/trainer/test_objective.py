@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lora_kiln.trainer.groups import Loss
+from lora_kiln.trainer.noise_groups import Loss
 from lora_kiln.trainer.objective import (
     error_form,
     huber_c,

@@ -291,3 +291,27 @@ def test_a_part_that_has_stopped_has_no_rate() -> None:
     for parameter in placed[1].adapter.parameters:
         parameter.requires_grad_(False)
     assert rates(optimizer) == pytest.approx({"unet": 1e-3, "text": 0.0})
+
+
+def test_text_encoders_learn_at_rates_of_their_own() -> None:
+    settings = Optimizer(unet_lr=1e-3, text_lr=7e-4, text_encoder_lrs="1e-4, 2e-4", loraplus_text_lr_ratio=4.0)
+    placed = loras("unet", "text", "text", "text")
+    for number, one in enumerate(placed[1:]):
+        one.adapter.layer = dataclasses.replace(one.adapter.layer, encoder=number)
+    optimizer = make_optimizer(settings, placed)
+    found = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    downs = [found[id(one.adapter.down)] for one in placed]  # type: ignore[attr-defined]
+    ups = [found[id(one.adapter.up)] for one in placed]  # type: ignore[attr-defined]
+    # The last rate is that of all further encoders.
+    assert downs == [1e-3, 1e-4, 2e-4, 2e-4]
+    assert ups == [1e-3, *(pytest.approx(4 * rate) for rate in (1e-4, 2e-4, 2e-4))]
+    assert rates(optimizer) == pytest.approx({"unet": 1e-3, "text": 1e-4, "text 2": 2e-4, "text 3": 2e-4})
+    alike = make_optimizer(Optimizer(unet_lr=1e-3, text_lr=1e-4), placed)
+    assert rates(alike) == {"unet": 1e-3, "text": 1e-4}
+    assert len(alike.param_groups) == 2
+
+
+@pytest.mark.parametrize("written", ["1e-4; 0", "a, b", "-1, 2", "1e-4, 11", ","])
+def test_rates_that_cannot_be_read_are_told(written: str) -> None:
+    with pytest.raises(ValueError, match=r"text_encoder_lrs is .*; write rates from 0 to 10"):
+        Optimizer(text_encoder_lrs=written)

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from lora_kiln.trainer.errors import KilnError
-from lora_kiln.trainer.groups import Amount, Buckets, Captions, Loss, Network, Optimizer
+from lora_kiln.trainer.groups import Amount, Buckets, Captions, Network, Optimizer
+from lora_kiln.trainer.noise_groups import Loss
 from lora_kiln.trainer.recipe import Recipe
 
 GROUPS = (Network, Optimizer, Amount, Buckets, Captions, Loss)

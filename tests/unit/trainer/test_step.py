@@ -20,8 +20,9 @@ from lora_kiln.trainer import loop, step
 from lora_kiln.trainer.batches import Batch, Batches, Update
 from lora_kiln.trainer.errors import NotFinite
 from lora_kiln.trainer.formats import load_file
-from lora_kiln.trainer.groups import Amount, Noise, Optimizer
+from lora_kiln.trainer.groups import Amount, Optimizer
 from lora_kiln.trainer.latents import LatentStore
+from lora_kiln.trainer.noise_groups import Noise
 from lora_kiln.trainer.plan import make_plan
 from lora_kiln.trainer.recipe import Recipe
 from lora_kiln.trainer.state import load_state
