@@ -13,6 +13,7 @@ from .blocks import RANK_LISTS, block_ranks, block_weights
 from .captions import settled, varies
 from .errors import KilnError
 from .groups import Optimizer
+from .lycoris_adapters import more_arguments
 from .network import Placed, ranks
 from .noise import sigma_at
 from .optim import ADAPTIVE, BETAS, NEEDS_CUDA, class_and_arguments, several_rates
@@ -120,6 +121,8 @@ def _refuse(recipe: Recipe, model: Model, plan: Plan) -> None:
     for name in RANK_LISTS:
         block_ranks(name, getattr(recipe.blocks, name), model.blocks())
     class_and_arguments(optimizer)
+    if recipe.network.network_args:
+        more_arguments(recipe.network)
     stop = stop_of_text(recipe, plan)
     if 0 < stop < plan.steps and optimizer.learns_text and not optimizer.unet_lr:
         raise KilnError(
@@ -239,7 +242,7 @@ def _of_text(keys: Iterable[str]) -> bool:
 def _network(recipe: Recipe) -> list[str]:
     """LyCORIS's modules, as they are trained here, have not all of kohya's ways to hold back."""
     network = recipe.network
-    if network.network_type == "LoRA" and not network.dora and not network.use_tucker:
+    if not network.lycoris:
         return []
     nothing = ["network_dropout"] if network.network_dropout else []
     if network.rank_dropout and network.network_type in ("DyLoRA", "GLoRA", "BOFT"):

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ..dataset.values import Dataset, Record
+from .arguments import parse_arguments
 from .errors import KilnError
 from .files import whole
 from .plan import Plan
@@ -101,10 +102,9 @@ def _hashes(tensors: dict[str, Tensor], metadata: Mapping[str, str]) -> dict[str
 def describe(recipe: Recipe, dataset: Dataset, plan: Plan, facts: Mapping[str, str]) -> dict[str, str]:
     """The metadata that stays the same for every epoch of a run, kohya's names first."""
     network, optimizer = recipe.network, recipe.optimizer
-    lycoris = network.network_type != "LoRA" or network.dora or network.use_tucker
     size = f"{recipe.buckets.resolution}x{recipe.buckets.resolution}"
     values = {
-        "ss_network_module": "lycoris.kohya" if lycoris else "networks.lora",
+        "ss_network_module": "lycoris.kohya" if network.lycoris else "networks.lora",
         "ss_network_dim": network.dim,
         "ss_network_alpha": network.alpha,
         "ss_network_args": json.dumps(network_args(recipe)),
@@ -165,7 +165,7 @@ def network_args(recipe: Recipe) -> dict[str, Any]:
     network, blocks = recipe.network, recipe.blocks
     names = {"LoHa": "loha", "LoKr": "lokr", "DyLoRA": "dylora", "GLoRA": "glora", "OFT": "diag-oft", "BOFT": "boft"}
     values: dict[str, Any] = {
-        "algo": names.get(network.network_type) or ("locon" if network.dora or network.use_tucker else None),
+        "algo": names.get(network.network_type) or ("locon" if network.lycoris else None),
         "conv_dim": network.conv_dim,
         "conv_alpha": network.conv_alpha if network.conv_dim else None,
         "rank_dropout": network.rank_dropout,
@@ -176,6 +176,7 @@ def network_args(recipe: Recipe) -> dict[str, Any]:
         "constraint": network.constraint,
         **{name: getattr(blocks, name).strip() for name in _BLOCK_ARGS},
     }
+    values |= parse_arguments(network.network_args, "network_args")
     if recipe.optimizer.loraplus_unet_lr_ratio != 1:
         values["loraplus_unet_lr_ratio"] = recipe.optimizer.loraplus_unet_lr_ratio
     if recipe.optimizer.loraplus_text_lr_ratio != 1:

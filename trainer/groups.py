@@ -89,11 +89,21 @@ class Network:
     start_from: str = setting(
         "", "A LoRA file to go on from: a name in models/loras or a path. Its ranks count.", detail=True
     )
+    network_args: tuple[str, ...] = setting(
+        (), "More of LyCORIS's own arguments, name=value, one a line: rs_lora=True, use_scalar=True. With any of them "
+        "LyCORIS trains plain LoRA too.",
+        split="lines", detail=True,
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         check_settings(self)
         if self.dora and self.network_type not in ("LoRA", "LoHa", "LoKr"):
             raise ValueError(f"Network.dora is on with {self.network_type}, which has none; use LoRA, LoHa or LoKr")
+
+    @property
+    def lycoris(self) -> bool:
+        """Whether LyCORIS makes the adapters; our own are those of LoRA and LoCon."""
+        return bool(self.network_type != "LoRA" or self.dora or self.use_tucker or self.network_args)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -158,6 +158,17 @@ ALGORITHMS: Mapping[str, str] = {
     "lora": "LoRA", "locon": "LoRA", "loha": "LoHa", "lokr": "LoKr", "dylora": "DyLoRA", "glora": "GLoRA",
     "diag-oft": "OFT", "oft": "OFT", "boft": "BOFT",
 }  # fmt: skip
+LYCORIS_ARGS: Mapping[str, tuple[str, object, tuple[str, ...]]] = {
+    "use_scalar": ("use_scalar", False, ("LoRA", "LoHa", "LoKr", "DyLoRA", "GLoRA", "OFT", "BOFT")),
+    "rs_lora": ("rs_lora", False, ("LoRA", "LoHa", "LoKr", "DyLoRA", "GLoRA")),
+    "decompose_both": ("decompose_both", False, ("LoKr",)),
+    "full_matrix": ("full_matrix", False, ("LoKr",)),
+    "unbalanced_factorization": ("unbalanced_factorization", False, ("LoKr",)),
+    "rescaled": ("rescaled", False, ("OFT", "BOFT")),
+    "wd_on_output": ("wd_on_out", True, ("LoRA", "LoHa", "LoKr")),
+    "block_size": ("block_size", 4, ("DyLoRA",)),
+}
+"""LyCORIS's arguments: its modules' names for them, their value where a file says nothing, networks that have them."""
 LYCORIS_PRESETS: Mapping[str, Mapping[str, object]] = {
     "full": {},
     "full-lin": {"conv_dim": 0},
@@ -236,6 +247,7 @@ NO_EFFECT: Mapping[str, str] = dict(
         *_all("a file that training starts from has its own ranks", "dim_from_weights"),
         *_all("it only prints", "log_every verbose show_timesteps_resolution"),
         *_all("it only saves memory", "fsdp_in_use slice_p use_triton"),
+        *_all("adapters add to a layer's output wherever that is exact", "bypass_mode"),
     )
 )
 """Keys that change nothing that is learned here, and why."""
@@ -293,17 +305,8 @@ NO_HOME: Mapping[str, tuple[str, str]] = {
     "learning_rate_te1": ("", "it is of full fine-tuning; a LoRA has text_encoder_lr"),
     "learning_rate_te2": ("", "it is of full fine-tuning; a LoRA has text_encoder_lr"),
     "block_lr_zero_threshold": ("", "write 0 for the blocks to leave out"),
-    "decompose_both": ("", "LyCORIS's other choices stay at their defaults"),
-    "full_matrix": ("", "LyCORIS's other choices stay at their defaults"),
-    "use_scalar": ("", "LyCORIS's other choices stay at their defaults"),
     "rank_dropout_scale": ("", "LyCORIS's other choices stay at their defaults"),
     "train_norm": ("", "norm layers are left alone"),
-    "bypass_mode": ("", "LyCORIS's other choices stay at their defaults"),
-    "rescaled": ("", "LyCORIS's other choices stay at their defaults"),
-    "rs_lora": ("", "the scale is alpha / dim; set alpha to alpha * dim ** 0.5"),
-    "unbalanced_factorization": ("", "LyCORIS's other choices stay at their defaults"),
-    "wd_on_output": ("true", "DoRA's magnitudes are those of the outputs"),
-    "block_size": ("4", "DyLoRA's blocks keep their size"),
     "unit": (_ONE, "DyLoRA's blocks keep their size"),
     "train_on_input": ("true", "there is no IA3"),
     "train_blocks": ("all", "choose layers by only_layers and skip_layers"),

@@ -12,6 +12,7 @@ from .kohya_keys import (
     BLOCK_WEIGHTS,
     DEFAULT_RATE,
     LYCORIS,
+    LYCORIS_ARGS,
     LYCORIS_PRESETS,
     MODULES,
     NETWORK_DIRECT,
@@ -39,7 +40,8 @@ def read_network(sheet: Sheet) -> dict[str, Any]:
     found |= _blocks(sheet, lycoris)
     if sheet.has("net:preset"):
         found |= _preset(sheet)
-    return found
+    more = _more_arguments(sheet, found) if lycoris else ()
+    return {**found, "network_args": more} if more else found
 
 
 def _kind(sheet: Sheet, module: str) -> str:
@@ -57,6 +59,22 @@ def _kind(sheet: Sheet, module: str) -> str:
     elif sheet.has("network_module"):
         sheet.say("network_module", "unsupported", f"there is no {module}; a LoRA is trained")
     return kind or "LoRA"
+
+
+def _more_arguments(sheet: Sheet, network: dict[str, Any]) -> tuple[str, ...]:
+    """LyCORIS's arguments that are none of our settings."""
+    kind, found = network["network_type"], list[str]()
+    for theirs, (ours, usual, kinds) in LYCORIS_ARGS.items():
+        name = f"net:{theirs}"
+        value = usual if not sheet.has(name) else sheet.flag(name) if isinstance(usual, bool) else sheet.whole(name)
+        if kind not in kinds or (theirs == "wd_on_output" and not network.get("dora")):
+            sheet.say(name, "default", f"{kind} has no such choice")
+        elif value == (usual if isinstance(usual, bool) else 1):
+            sheet.say(name, "default", "as it is anyway")
+        else:
+            found.append(f"{ours}={value}")
+            sheet.say(name, "applied", f"network_args has {found[-1]}")
+    return tuple(found)
 
 
 def _plus(sheet: Sheet) -> dict[str, Any]:

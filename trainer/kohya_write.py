@@ -13,9 +13,19 @@ from typing import Any
 from ..dataset.subsets import Subset
 from ..dataset.toml_file import toml, write_toml
 from ..dataset.values import Dataset
+from .arguments import parse_arguments
 from .errors import KilnError
 from .kohya_folders import subsets_of
-from .kohya_keys import ABSENT, ARGUMENT_NAMES, BLOCK_RANKS, BLOCK_WEIGHTS, DIRECT, LYCORIS, OF_PICTURES_THERE
+from .kohya_keys import (
+    ABSENT,
+    ARGUMENT_NAMES,
+    BLOCK_RANKS,
+    BLOCK_WEIGHTS,
+    DIRECT,
+    LYCORIS,
+    LYCORIS_ARGS,
+    OF_PICTURES_THERE,
+)
 from .kohya_settings import PRECISIONS, read_settings
 from .kohya_sheet import Sheet
 from .optim import ADAPTIVE
@@ -185,13 +195,17 @@ def _direct(recipe: Recipe) -> dict[str, Any]:
 
 def _network(recipe: Recipe) -> dict[str, Any]:
     network, blocks = recipe.network, recipe.blocks
-    lycoris = network.network_type != "LoRA" or network.dora or network.use_tucker
-    plain = Recipe()
+    lycoris, plain = network.lycoris, Recipe()
     args: dict[str, Any] = {}
     if lycoris:
         args = {"algo": _ALGORITHMS[network.network_type], "preset": "full", "conv_dim": network.conv_dim}
         args["conv_alpha"] = network.conv_alpha
         names = {"dora_wd": "dora", "use_tucker": "use_tucker", "factor": "lokr_factor", "constraint": "constraint"}
+        theirs = {ours: name for name, (ours, _, _) in LYCORIS_ARGS.items()}
+        given = parse_arguments(network.network_args, "network_args")
+        args |= {theirs.get(name, name): value for name, value in given.items()}
+        if network.network_type == "DyLoRA":
+            args.setdefault("block_size", 1)
     else:
         args = {"conv_dim": network.conv_dim} if network.conv_dim else {}
         names = {"conv_alpha": "conv_alpha"}

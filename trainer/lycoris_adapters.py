@@ -7,6 +7,7 @@ change of a weight is rounded away.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from .adapters import copy_into
+from .arguments import parse_arguments
 from .errors import KilnError
 from .groups import Network
 from .ports import Layer
@@ -30,6 +32,13 @@ _CLASSES = {
     "OFT": ("diag_oft", "DiagOFTModule", False),
     "BOFT": ("boft", "ButterflyOFTModule", False),
 }
+
+
+# What a module is given anyway, most of it by settings of their own.
+_SET_HERE = {
+    "lora_name", "org_module", "multiplier", "lora_dim", "alpha", "dropout", "rank_dropout", "module_dropout",
+    "use_tucker", "bypass_mode", "weight_decompose", "factor", "constraint", "train_on_input", "self", "kwargs",
+}  # fmt: skip
 
 
 class Lycoris:
@@ -56,6 +65,8 @@ class Lycoris:
         if settings.network_type == "DyLoRA":
             # One rank after another, so that every smaller rank is a LoRA too.
             options["block_size"] = 1
+        if settings.network_args:
+            options |= more_arguments(settings)
         if not isinstance(layer.module, nn.Linear | nn.Conv2d):
             raise KilnError(
                 f"{settings.network_type} by LyCORIS cannot be put on {layer.key}, whose weights are packed "
@@ -72,7 +83,14 @@ class Lycoris:
         with torch.random.fork_rng(devices=[]):
             # The CPU's alone: `torch.manual_seed` would move the GPU's too.
             torch.default_generator.manual_seed(int(torch.randint(2**62, (), generator=generator)))
-            module = kind(layer.key, layer.module, 1.0, rank, alpha, **options)
+            try:
+                module = kind(layer.key, layer.module, 1.0, rank, alpha, **options)
+            except (AssertionError, TypeError, ValueError) as error:
+                words = ", ".join(settings.network_args) or "these settings"
+                raise KilnError(
+                    f"{settings.network_type} of rank {rank} does not take {words} on {layer.key} ({error}); change "
+                    "network_args, or the rank."
+                ) from error
         if settings.network_type == "DyLoRA":
             module.get_random_rank_weight = partial(_drawn_ranks, module)
         self.module = module.to(weight.device).float().train().requires_grad_()
@@ -112,14 +130,18 @@ class Lycoris:
         key = self.layer.key
         if not hasattr(self.module, "up_list"):
             for name, mine in self.module.named_parameters():
-                copy_into(mine, tensors, f"{key}.{name}")
+                if name == "scalar":
+                    # A file has it in its weights.
+                    mine.fill_(1)
+                else:
+                    copy_into(mine, tensors, f"{key}.{name}")
             return
-        # DyLoRA holds each rank by itself, and its files are plain LoRAs.
+        # DyLoRA holds its blocks of ranks by themselves, and its files are plain LoRAs.
         flat = {name: value.flatten(1) for name, value in tensors.items() if name.startswith(f"{key}.lora_")}
         for name, ranks, axis in (("down", self.module.down_list, 0), ("up", self.module.up_list, 1)):
             whole = torch.cat(list(ranks), axis)
             copy_into(whole, flat, f"{key}.lora_{name}.weight")
-            for one, values in zip(ranks, whole.split(1, axis), strict=True):
+            for one, values in zip(ranks, whole.split(self.module.block_size, axis), strict=True):
                 one.copy_(values)
 
     @torch.no_grad()
@@ -140,6 +162,21 @@ class Lycoris:
     def learn(self, on: bool) -> None:
         """Whether dropouts act, and DyLoRA trains fewer ranks than it has."""
         self.module.train(on)
+
+
+def more_arguments(settings: Network) -> dict[str, Any]:
+    """`network_args` as LyCORIS's class of that kind takes them.
+
+    Raises `KilnError` for a package that is missing, and for names that the class has not or that are settings here.
+    """
+    found = parse_arguments(settings.network_args, "network_args")
+    known = set(inspect.signature(_class(settings.network_type)).parameters) - _SET_HERE
+    if unknown := sorted(set(found) - known):
+        raise KilnError(
+            f"network_args: {settings.network_type} does not take {', '.join(unknown)}; beside this pack's settings it "
+            f"takes {', '.join(sorted(known))}."
+        )
+    return found
 
 
 def _adds_to_outputs(settings: Network, dtype: torch.dtype) -> bool:
@@ -192,7 +229,9 @@ def _drawn_ranks(module: Any) -> Any:
     """
     last = module.block_count - 1
     drawn = int(torch.randint(last + 1, ())) if module.training else last
-    return module.get_weight(drawn * module.block_size)
+    down, up, _ = module.get_weight(drawn * module.block_size)
+    # LyCORIS's own scale goes by blocks, and a file's by ranks.
+    return down, up, module.alpha / len(down)
 
 
 def _copy(value: Tensor) -> Tensor:

@@ -47,7 +47,7 @@ def make_adapters(
     ranks = {name: block_ranks(name, getattr(blocks, name), counts) for name in RANK_LISTS}
     shares = {"base"}
     if network.conv_dim or blocks.conv_block_dims:
-        shares |= {"locon"} if _is_plain(network) else {"locon", "lycoris"}
+        shares |= {"locon", "lycoris"} if network.lycoris else {"locon"}
     placed = []
     for layer in layers:
         if layer.part not in parts or not _wanted(layer, network):
@@ -92,7 +92,7 @@ def _adapter(
     generator: torch.Generator,
     start: Mapping[str, Tensor] | None,
 ) -> Adapter | None:
-    plain = _is_plain(network)
+    plain = not network.lycoris
     if start is None:
         return (Lora if plain else Lycoris)(layer, rank, alpha, generator, network) if rank else None
     if not any(key.startswith(f"{layer.key}.") for key in start):
@@ -114,11 +114,6 @@ def _adapter(
     adapter: Adapter = (Lora if plain else Lycoris)(layer, rank, alpha, generator, network)
     adapter.load(start)
     return adapter
-
-
-def _is_plain(network: Network) -> bool:
-    """Whether it is LoRA or LoCon, our own adapter's; LyCORIS makes everything else."""
-    return network.network_type == "LoRA" and not network.dora and not network.use_tucker
 
 
 def _wanted(layer: Layer, network: Network) -> bool:

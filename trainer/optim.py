@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ast
 import inspect
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
 
+from .arguments import parse_arguments
 from .errors import KilnError
 from .groups import Optimizer
 from .network import Placed
@@ -86,7 +86,7 @@ def class_and_arguments(settings: Optimizer) -> tuple[Any, dict[str, Any]]:
         arguments["betas"] = (settings.beta1, settings.beta2)
     if name == "SGD":
         arguments["momentum"] = settings.beta1
-    given = parse_arguments(settings.optimizer_args)
+    given = parse_arguments(settings.optimizer_args, "optimizer_args")
     arguments |= {_ALIASES.get(key, key): value for key, value in given.items()}
     if name == "AdamW" and "foreach" not in arguments:
         arguments.setdefault("fused", True)
@@ -98,20 +98,6 @@ def class_and_arguments(settings: Optimizer) -> tuple[Any, dict[str, Any]]:
             f"optimizer_args: {name} does not take {', '.join(unknown)}; it takes {', '.join(sorted(known))}."
         )
     return kind, arguments
-
-
-def parse_arguments(lines: Sequence[str]) -> dict[str, Any]:
-    """`d_coef=2`, `betas=(0.9, 0.99)`, `decouple=True`: one an entry, as kohya writes them."""
-    found: dict[str, Any] = {}
-    for line in lines:
-        name, equals, text = line.partition("=")
-        if not equals or not name.strip().isidentifier():
-            raise KilnError(f"optimizer_args has {line!r}; write name=value, such as d_coef=2.")
-        try:
-            found[name.strip()] = ast.literal_eval(text.strip())
-        except (ValueError, SyntaxError):
-            found[name.strip()] = text.strip()
-    return found
 
 
 def rates(optimizer: torch.optim.Optimizer) -> dict[str, float]:

@@ -58,6 +58,13 @@ def values(recipe: Recipe, names: Any) -> dict[str, Any]:
         ('timestep_sampling = "nextdit_shift"', {"timestep_sampling": "uniform"}),
         ('optimizer_type = "Prodigy"\nunet_lr = 1.0\ntext_encoder_lr = 0.5', {"unet_lr": 1.0, "text_lr": 1.0}),
         ("guidance_scale = 1.0", {"guidance_scale": 1.0}),
+        ('network_module = "lycoris.kohya"\nnetwork_args = ["algo=lokr", "rs_lora=True", "full_matrix=false", '
+         '"decompose_both=1", "block_size=4", "bypass_mode=True"]',
+         {"network_type": "LoKr", "network_args": ("rs_lora=True", "decompose_both=True")}),
+        ('network_module = "lycoris.kohya"\nnetwork_args = ["algo=lora", "dora_wd=True", "wd_on_output=False"]',
+         {"dora": True, "network_args": ("wd_on_out=False",)}),
+        ('network_module = "lycoris.kohya"\nnetwork_args = ["algo=dylora"]', {"network_args": ("block_size=4",)}),
+        ('network_module = "networks.dylora"\nnetwork_args = ["unit=1"]', {"network_args": ()}),
         ("token_warmup_step = 0.25\ntoken_warmup_min = 3", {"token_warmup": "25 %", "token_warmup_min": 3}),
         ("token_warmup_step = 200.0", {"token_warmup": "200"}),
         ("caption_dropout_every_n_epochs = 4\nweighted_captions = true",

@@ -78,6 +78,9 @@ NETWORKS = st.sampled_from(
         {"dora": True},
         {"network_type": "LoKr", "lokr_factor": 6, "use_tucker": True},
         {"network_type": "OFT", "constraint": 0.5},
+        {"network_args": ("use_scalar=True", "rs_lora=True")},
+        {"network_type": "DyLoRA", "network_args": ("block_size=4",)},
+        {"dora": True, "network_args": ("wd_on_out=False",)},
         *({"network_type": name} for name in ("LoHa", "DyLoRA", "GLoRA", "BOFT")),
     ]
 )

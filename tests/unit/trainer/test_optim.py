@@ -13,10 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from lora_kiln.trainer.adapters import Lora
+from lora_kiln.trainer.arguments import parse_arguments
 from lora_kiln.trainer.errors import KilnError
 from lora_kiln.trainer.groups import OPTIMIZERS, SCHEDULES, Optimizer
 from lora_kiln.trainer.network import Placed
-from lora_kiln.trainer.optim import ADAPTIVE, NEEDS_CUDA, make_optimizer, parse_arguments, rates, switch
+from lora_kiln.trainer.optim import ADAPTIVE, NEEDS_CUDA, make_optimizer, rates, switch
 from lora_kiln.trainer.ports import Layer
 from lora_kiln.trainer.schedules import make_schedule
 
@@ -212,13 +213,13 @@ def test_arguments_reach_the_optimizer_and_go_before_the_recipes_own() -> None:
     ],
 )
 def test_an_argument_is_read_as_kohya_writes_it(line: str, expected: dict[str, Any]) -> None:
-    assert parse_arguments([line]) == expected
+    assert parse_arguments([line], "optimizer_args") == expected
 
 
 @pytest.mark.parametrize("line", ["d_coef", "=2", "2x=1", "d coef=2", ""])
 def test_an_argument_without_a_name_or_value_is_named(line: str) -> None:
     with pytest.raises(KilnError, match="write name=value"):
-        parse_arguments([line])
+        parse_arguments([line], "optimizer_args")
 
 
 @pytest.mark.skipif(importlib.util.find_spec("bitsandbytes") is not None, reason="bitsandbytes is installed")
