@@ -18,7 +18,7 @@ def dataset_report(dataset: Dataset, problems: Sequence[Problem] = ()) -> str:
         lines = [str(problem) for problem in problems]
         parts.append(listed_lines(f"Problems ({len(problems)})", lines, most=None))
     if len(dataset):
-        parts += [_groups(dataset), _sizes(dataset), _captions(dataset), tag_table(dataset)]
+        parts += [_groups(dataset), _own(dataset), _sizes(dataset), _captions(dataset), tag_table(dataset)]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -47,6 +47,16 @@ def listed_lines(title: str, lines: Sequence[str], most: int | None = _MOST_LINE
     """A title and its lines: the first `most` of them and how many more there are, or all of them for None."""
     more = [] if most is None or len(lines) <= most else [f"... and {len(lines) - most} more"]
     return "\n".join([f"{title}:", *(f"  {line}" for line in [*lines[:most], *more])])
+
+
+def own_counts(dataset: Dataset) -> dict[tuple[str, ...], int]:
+    """How many pictures have which settings of their own, in order of appearance."""
+    return Counter(record.own for record in dataset if record.own)
+
+
+def _own(dataset: Dataset) -> str:
+    rows = [f"{counted(count, 'picture')}: {', '.join(lines)}" for lines, count in own_counts(dataset).items()]
+    return listed_lines("Settings of their own", rows) if rows else ""
 
 
 def _head(dataset: Dataset) -> str:

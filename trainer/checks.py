@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 
 from ..dataset.images import may_have_alpha
-from ..dataset.report import counted
+from ..dataset.report import counted, own_counts
+from ..dataset.values import Dataset
 from . import objective
 from .blocks import RANK_LISTS, block_ranks, block_weights
 from .captions import settled, varies
@@ -17,7 +18,7 @@ from .lycoris_adapters import more_arguments
 from .network import Placed, ranks
 from .noise import sigma_at
 from .optim import ADAPTIVE, BETAS, NEEDS_CUDA, class_and_arguments, several_rates
-from .own import own_counts, recipe_for
+from .own import recipe_for
 from .plan import Plan
 from .ports import Model
 from .recipe import Recipe
@@ -316,7 +317,7 @@ def _optimizer(recipe: Recipe) -> list[str]:
 
 def _data(recipe: Recipe, plan: Plan) -> list[str]:
     captions, notes = recipe.captions, list[str]()
-    for lines, count in own_counts(plan.records).items():
+    for lines, count in own_counts(Dataset(records=plan.records)).items():
         notes.append(f"{counted(count, 'image')} with settings of their own: {', '.join(lines)}.")
     if captions.caption_variants and parse_span(captions.token_warmup).amount:
         notes.append(

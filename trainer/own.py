@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..dataset.keys import fits
-from ..dataset.report import counted
+from ..dataset.report import counted, own_counts
 from ..dataset.settings import setting
 from ..dataset.values import Dataset, Record
 from .errors import KilnError
@@ -90,20 +90,12 @@ def with_own(dataset: Dataset, options: OwnOptions) -> tuple[Dataset, str]:
         else record
         for record, taken in zip(dataset, chosen, strict=True)
     ]
-    counts = own_counts(records)
+    found = dataset.replace_records(records)
+    counts = own_counts(found)
     rows = [f"{counted(count, 'picture')}: {', '.join(lines)}" for lines, count in counts.items()]
     if plain := len(records) - sum(counts.values()):
         rows.append(f"{counted(plain, 'picture')}: the recipe's settings alone")
-    return dataset.replace_records(records), "\n".join(rows)
-
-
-def own_counts(records: Iterable[Record]) -> dict[tuple[str, ...], int]:
-    """How many pictures have which settings of their own, in order of appearance."""
-    found: dict[tuple[str, ...], int] = {}
-    for record in records:
-        if record.own:
-            found[record.own] = found.get(record.own, 0) + 1
-    return found
+    return found, "\n".join(rows)
 
 
 # A lonely min_bucket is not wrong by itself, whatever max_bucket is by default.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -137,6 +138,39 @@ def test_generated_pictures_go_through_a_dataset_and_come_back(host: Host, node:
         text = said(host, {"load": load}, report=("load", 1))["report"]
         assert wanted in text
         assert "Problems" not in text
+
+
+def test_pictures_keep_their_own_settings_through_saving(host: Host, node: Node) -> None:
+    """Two resolutions of one dataset, written, read again, and counted by the report's buckets."""
+    made = {"class_type": "EmptyImage", "inputs": {"width": 256, "height": 256, "batch_size": 2, "color": 0xFF8000}}
+    graph: dict[str, Any] = {
+        "made": made,
+        "set": node("KilnImagesToDataset", images=["made", 0], captions="1girl", group="loop"),
+        "own": node("KilnOwnSettings", dataset=["set", 0], settings="resolution = 128\nflip_aug=true", groups="lo*"),
+        "save": node("KilnSaveDataset", dataset=["own", 0], name="own", layout="flat"),
+    }
+    texts = said(host, graph, own=("own", 1), folder=("save", 0))
+    assert texts["own"] == "2 pictures: flip_aug=true, resolution=128"
+    lines = (Path(texts["folder"]) / "metadata.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["kiln"]["own"] for line in lines] == [["flip_aug=true", "resolution=128"]] * 2
+    recipe = node("KilnRecipe", resolution=256, min_bucket=64)
+    again = {
+        "load": node("KilnLoadDataset", folder="own"),
+        "recipe": recipe,
+        "report": node("KilnDatasetReport", dataset=["load", 0], recipe=["recipe", 0]),
+    }
+    assert "128 x 128" in said(host, again, report=("report", 3))["report"]
+
+
+def test_a_setting_that_pictures_cannot_have_is_refused_before_anything_runs(host: Host, node: Node) -> None:
+    made = {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": 0}}
+    graph = {
+        "made": made,
+        "set": node("KilnImagesToDataset", images=["made", 0]),
+        "own": node("KilnOwnSettings", dataset=["set", 0], settings="dim = 4"),
+    }
+    with pytest.raises(HostError, match="'dim = 4' is no setting of single pictures"):
+        said(host, graph, report=("own", 1))
 
 
 def test_a_saved_folder_that_was_edited_is_left_alone(host: Host, node: Node, pictures: Path) -> None:

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from lora_kiln.dataset.report import dataset_report, own_counts
 from lora_kiln.dataset.values import Dataset, Record
 from lora_kiln.trainer.bucket_use import bucket_use, growth_to
 from lora_kiln.trainer.errors import KilnError
 from lora_kiln.trainer.groups import Buckets
-from lora_kiln.trainer.own import OF_PICTURES, OwnOptions, own_counts, own_lines, parse_own, recipe_for, with_own
+from lora_kiln.trainer.own import OF_PICTURES, OwnOptions, own_lines, parse_own, recipe_for, with_own
 from lora_kiln.trainer.recipe import Recipe
 
 PLAIN = Record(image=Path("/pictures/a.png").absolute(), size=(512, 512), tags=("kiln",))
@@ -38,7 +39,7 @@ def test_settings_are_put_beside_those_that_are_there() -> None:
     first = given(Dataset(records=(PLAIN,)), "flip_aug = true", "keep_tokens=2")
     [record] = second = given(first, "keep_tokens = 4")
     assert record.own == ("flip_aug=true", "keep_tokens=4")
-    assert own_counts([record, PLAIN, record]) == {record.own: 2}
+    assert own_counts(Dataset(records=(record, PLAIN, record))) == {record.own: 2}
     assert [record.own for record in given(second)] == [()]
 
 
@@ -46,6 +47,7 @@ def test_groups_choose_who_gets_them() -> None:
     rows = Dataset(records=tuple(dataclasses.replace(PLAIN, group=name) for name in ("5_kie", "1_bg", "1_bgs")))
     found, report = with_own(rows, OwnOptions(settings=("flip_aug=true",), groups=("1_bg*",)))
     assert [bool(record.own) for record in found] == [False, True, True]
+    assert "Settings of their own:\n  2 pictures: flip_aug=true\n" in dataset_report(found)
     assert report == "2 pictures: flip_aug=true\n1 picture: the recipe's settings alone"
     with pytest.raises(KilnError, match=r"groups is 2_x; the dataset has 1_bg, 1_bgs, 5_kie"):
         given(rows, "flip_aug=true", groups=("2_x",))

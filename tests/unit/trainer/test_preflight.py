@@ -153,6 +153,10 @@ NOTES: list[tuple[dict[str, Any], str]] = [
     ({"random_crop": True, "validation_share": 0.3}, "tested at their centre crop"),
     ({"batch_size": 8}, "batch_size is 8; no bucket has more than 3 images an epoch"),
     ({"stop_text_at": "50 %", "text_lr": 0.0}, "stop_text_at 50 % means nothing"),
+    ({"stop_text_at": "50 %", "text_encoder_lrs": "0, 0"}, "stop_text_at 50 % means nothing"),
+    ({"text_encoder_lrs": "1e-4, 2e-4"}, "text_encoder_lrs 1e-4, 2e-4: number 2 trains nothing here"),
+    ({"text_encoder_lrs": "0, 2e-4", "text_lr": 0.0}, "text_lr 0.0002 trains nothing here"),
+    ({"token_warmup": "50 %", "caption_variants": 2}, "token_warmup 50 % means nothing with caption_variants"),
     ({"network_type": "LoHa", "network_dropout": 0.1}, "network_dropout means nothing with this kind"),
     ({"network_type": "GLoRA", "rank_dropout": 0.1}, "rank_dropout means nothing with this kind"),
     ({"network_type": "GLoRA", "scale_weight_norms": 1.0}, "scale_weight_norms means nothing with this kind"),
@@ -333,6 +337,8 @@ EARLY: list[tuple[dict[str, Any], str]] = [
     ({"unet_lr": 0.0, "stop_text_at": "1 %", "epochs": 9}, "with unet_lr 0 nothing would learn"),
     ({"optimizer_args": ("fast=True",)}, "AdamW does not take fast"),
     ({"optimizer_type": "Prodigy", "unet_lr": 1.0, "text_lr": 0.5}, "learns everything at one rate"),
+    ({"optimizer_type": "Prodigy", "unet_lr": 1.0, "text_encoder_lrs": "1, 0.5"}, "learns everything at one rate"),
+    ({"network_args": ("rs_loraa=True",)}, "network_args: LoRA does not take rs_loraa"),
 ]
 LATE: list[tuple[dict[str, Any], str]] = [
     (
@@ -365,3 +371,15 @@ def test_clip_skip_is_refused_where_there_is_no_clip(
     with pytest.raises(KilnError, match="this model's text encoder is not CLIP, or not CLIP alone; set it to 1"):
         ahead(pictures("red"), small_recipe().with_settings(clip_skip=2), model=model)
     ahead(pictures("red"), small_recipe(), model=model)
+
+
+def test_pictures_with_settings_of_their_own_are_told(ahead: Any, mixed: Dataset, small_recipe: Any) -> None:
+    recipe = small_recipe(epochs=3, batch=2).with_settings(**SIZES)
+    own = ("keep_tokens=0", "resolution=64")
+    rows = [dataclasses.replace(record, own=own if i < 2 else ()) for i, record in enumerate(mixed)]
+    found: Preflight = ahead(mixed.replace_records(rows), recipe)
+    assert "2 images with settings of their own: keep_tokens=0, resolution=64." in found.notes
+    assert found.buckets["64x64"] == sum(record.repeats for record in rows[:2])
+    wrong = mixed.replace_records([dataclasses.replace(rows[0], own=("dim=4",)), *rows[1:]])
+    with pytest.raises(KilnError, match=r"red\.png has settings of its own: 'dim=4' is no setting of single pictures"):
+        ahead(wrong, recipe)
