@@ -18,7 +18,7 @@ from .values import Dataset, Record, Size
 Json = dict[str, Any]
 
 
-def listed(dataset: Dataset, bucket_of: Callable[[Size], Size]) -> Json:
+def listed(dataset: Dataset, bucket_of: Callable[[Record], Size]) -> Json:
     """Every picture in order: names, sizes in pixels, crop (left, top, right, bottom), bucket, caption.
 
     `mark` is another one when the file has changed, and empty when it is gone.
@@ -78,14 +78,14 @@ def file_mark(record: Record) -> str:
     return "" if record.image.is_symlink() else f"{about.st_mtime_ns:x}{about.st_size:x}"
 
 
-def _picture(key: str, record: Record, bucket_of: Callable[[Size], Size]) -> Json:
+def _picture(key: str, record: Record, bucket_of: Callable[[Record], Size]) -> Json:
     return {
         "key": key,
         "name": source_name(record),
         "group": record.group,
         "size": record.size,
         "crop": record.crop.as_tuple() if record.crop else None,
-        "bucket": bucket_of(record.view_size),
+        "bucket": bucket_of(record),
         "repeats": record.repeats,
         "reg": record.is_reg,
         "masked": record.mask is not None,

@@ -36,7 +36,7 @@ class Easel:
     ) -> None:
         self._number, self._record, self._triggers = number, record, triggers
         self._plan, self._studio, self._desk = plan, studio, desk
-        self._size = studio.bucket(record.view_size)
+        self._size = studio.bucket(record)
         self._source = fitted(open_image(record), self._size)
         given = studio.masks[number] if studio.masks else None
         drawn = studio.hold_masks[number] if studio.hold_masks else None

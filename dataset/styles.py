@@ -15,7 +15,7 @@ from .finding import FigureModels
 from .regions import DRAWN, PARTS
 from .settings import check_settings, setting
 from .style_captions import SOURCE, CaptionOptions
-from .values import Dataset, Size
+from .values import Dataset, Record, Size
 from .wildcards import Wildcards
 
 SPREAD, LOWER = "spread over the variants", "lower while it drifts"
@@ -151,12 +151,12 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Studio:
-    """What the work is done with. `mark` tells loaded models apart; `bucket` gives the size that a view of a size is
-    trained at; masks are none, or one for each picture; `tag` gives the pictures with a tagger's tags."""
+    """What the work is done with. `mark` tells loaded models apart; `bucket` gives the size that a record is trained
+    at; masks are none, or one for each picture; `tag` gives the pictures with a tagger's tags."""
 
     painter: Painter
     cache: Path
-    bucket: Callable[[Size], Size]
+    bucket: Callable[[Record], Size]
     mark: str = ""
     wildcards: Wildcards = field(default_factory=Wildcards)
     models: FigureModels | None = None

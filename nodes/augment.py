@@ -13,14 +13,14 @@ from ..dataset.errors import DatasetError
 from ..dataset.select import read_selection
 from ..dataset.style_captions import CaptionOptions
 from ..dataset.styles import HoldOptions, Plan, Studio, StyleOptions
-from ..dataset.values import Dataset, Size
+from ..dataset.values import Dataset, Record, Size
 from ..dataset.wildcards import Wildcards
 from ..host.marks import options_mark, training_mark
 from ..host.painting import StylePainter
 from ..host.paths import cache_folder, wildcard_folders
 from ..host.progress import Progress
-from ..trainer.buckets import assign, bucket_sizes
 from ..trainer.groups import Buckets
+from ..trainer.own import bucket_for
 from . import sockets
 from .controls import control_inputs, guides_from
 from .inputs import inputs_of, only, settings_from, values_of
@@ -136,11 +136,10 @@ def _plan(values: dict[str, Any]) -> Plan:
     return Plan(**groups, tagger=values["tagger"] != NONE)
 
 
-def _bucket(values: dict[str, Any]) -> Callable[[Size], Size]:
-    """From a view's size to the size that it is trained at: by the wired recipe, else by resolution and step."""
+def _bucket(values: dict[str, Any]) -> Callable[[Record], Size]:
+    """From a record to the size that it is trained at: by the wired recipe, else by resolution and step."""
     recipe, side, step = values.get("recipe"), values["resolution"], values["step"]
     buckets = recipe.buckets if recipe else Buckets(
         resolution=side, bucket_step=step, min_bucket=step, max_bucket=2 * side
     )  # fmt: skip
-    sizes = bucket_sizes(buckets)
-    return lambda size: assign(size, buckets, sizes)
+    return lambda record: bucket_for(buckets, record)

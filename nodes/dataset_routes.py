@@ -12,14 +12,14 @@ from ..dataset.errors import BadImage, DatasetError
 from ..dataset.picking import with_choices
 from ..dataset.select import SelectOptions
 from ..dataset.thumbnails import KIND, thumbnail
-from ..dataset.values import Dataset, Size
+from ..dataset.values import Dataset, Record, Size
 from ..dataset.write_back import WritePlan, plan_write_back, write_back
 from ..host.datasets import check_path, is_own_name
 from ..host.http import Call, File, Json, Refused, Route
 from ..host.paths import backup_folder, cache_folder
 from ..host.tokens import count_tokens
-from ..trainer.buckets import assign, bucket_sizes
 from ..trainer.groups import Buckets
+from ..trainer.own import bucket_for
 from .showing import registry
 
 _MOST_TOLD = 200
@@ -143,20 +143,21 @@ def _plan(call: Call) -> WritePlan:
     return plan_write_back(edited, check_path)
 
 
-def _bucket(query: Mapping[str, str]) -> Callable[[Size], Size]:
-    """From a view's size to its bucket, by the settings that were asked for and the recipe's defaults."""
+def _bucket(query: Mapping[str, str]) -> Callable[[Record], Size]:
+    """From a record to its bucket, by its own settings, those that were asked for and the recipe's defaults."""
     given: dict[str, Any] = {name: _whole(query, name) for name in _SIZES if name in query}
     buckets = Buckets(
         **given,
         bucket_no_upscale=query.get("bucket_no_upscale") == "1",
         enable_bucket=query.get("enable_bucket") != "0",
     )
-    sizes, known = bucket_sizes(buckets), dict[Size, Size]()
+    known = dict[tuple[Size, tuple[str, ...]], Size]()
 
-    def bucket(size: Size) -> Size:
-        if size not in known:
-            known[size] = assign(size, buckets, sizes)
-        return known[size]
+    def bucket(record: Record) -> Size:
+        key = record.view_size, record.own
+        if key not in known:
+            known[key] = bucket_for(buckets, record)
+        return known[key]
 
     return bucket
 

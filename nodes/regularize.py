@@ -15,6 +15,7 @@ from ..host.paths import cache_folder, wildcard_folders
 from ..host.progress import Progress
 from ..trainer.buckets import assign, bucket_sizes
 from ..trainer.groups import Buckets
+from ..trainer.own import bucket_for
 from ..trainer.recipe import Recipe
 from . import sockets
 from .inputs import inputs_of, settings_from, values_of
@@ -93,6 +94,5 @@ def _sizes(dataset: Dataset | None, recipe: Recipe | None, options: Regularizati
     """The buckets of a dataset's views, in its order and as often; one square where there is none."""
     side = options.resolution
     buckets = recipe.buckets if recipe else Buckets(resolution=side, min_bucket=64, max_bucket=2 * side)
-    sizes = bucket_sizes(buckets)
-    views = [record.view_size for record in dataset or () if not record.is_reg] or [(side, side)]
-    return [assign(size, buckets, sizes) for size in views]
+    found = [bucket_for(buckets, record) for record in dataset or () if not record.is_reg]
+    return found or [assign((side, side), buckets, bucket_sizes(buckets))]

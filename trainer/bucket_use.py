@@ -7,10 +7,9 @@ from collections.abc import Callable
 
 from ..dataset.charts import BucketUse
 from ..dataset.values import Dataset, Record, Size
-from .buckets import assign, bucket_of, bucket_sizes, cover
+from .buckets import bucket_of, bucket_sizes, cover
 from .groups import Buckets
-from .own import recipe_for
-from .recipe import Recipe
+from .own import bucket_for, buckets_for
 
 _ROUNDING = 1e-6
 
@@ -22,8 +21,7 @@ def bucket_use(dataset: Dataset, settings: Buckets) -> tuple[BucketUse, ...]:
     for record in dataset:
         view, key = record.view_size, (record.view_size, record.own)
         if key not in known:
-            own = _own(settings, record)
-            bucket = assign(view, own, bucket_sizes(own))
+            bucket = bucket_for(settings, record)
             known[key] = (bucket, _growth(view, bucket), _cut_off(view, bucket))
         bucket, growth, cut = known[key]
         found.setdefault(bucket, []).append((record.repeats, growth, cut))
@@ -46,14 +44,10 @@ def growth_to(settings: Buckets) -> Callable[[Size, Record], float]:
     """
 
     def growth(size: Size, record: Record) -> float:
-        sizes = bucket_sizes(dataclasses.replace(_own(settings, record), bucket_no_upscale=False))
+        sizes = bucket_sizes(dataclasses.replace(buckets_for(settings, record), bucket_no_upscale=False))
         return max(1.0, _growth(size, bucket_of(size, sizes)))
 
     return growth
-
-
-def _own(settings: Buckets, record: Record) -> Buckets:
-    return recipe_for(Recipe(buckets=settings), record).buckets
 
 
 def _growth(size: Size, bucket: Size) -> float:

@@ -11,8 +11,10 @@ from typing import Any
 from ..dataset.keys import fits
 from ..dataset.report import counted, own_counts
 from ..dataset.settings import setting
-from ..dataset.values import Dataset, Record
+from ..dataset.values import Dataset, Record, Size
+from .buckets import assign, bucket_sizes
 from .errors import KilnError
+from .groups import Buckets
 from .recipe import Recipe, group_of, groups
 
 OF_PICTURES = (
@@ -32,6 +34,17 @@ def recipe_for(recipe: Recipe, record: Record) -> Recipe:
         return _with_own(recipe, record.own)
     except ValueError as error:
         raise KilnError(f"{record.name} has settings of its own: {error}") from error
+
+
+def buckets_for(settings: Buckets, record: Record) -> Buckets:
+    """The settings of sizes as they hold for one picture."""
+    return recipe_for(Recipe(buckets=settings), record).buckets if record.own else settings
+
+
+def bucket_for(settings: Buckets, record: Record) -> Size:
+    """The size in pixels that a picture is trained at, by its own settings and these."""
+    own = buckets_for(settings, record)
+    return assign(record.view_size, own, bucket_sizes(own))
 
 
 def parse_own(lines: Iterable[str]) -> dict[str, Any]:

@@ -9,9 +9,8 @@ from typing import TypeVar
 import torch
 
 from ..dataset.values import Dataset, Record, Size
-from .buckets import assign, bucket_sizes
 from .errors import NothingToTrain
-from .own import recipe_for
+from .own import bucket_for
 from .recipe import Recipe
 from .streams import stream
 
@@ -75,7 +74,7 @@ def make_plan(dataset: Dataset, recipe: Recipe) -> Plan:
     amount = recipe.amount
     plan = Plan(
         records=dataset.records,
-        buckets=tuple(_bucket(record, recipe) for record in dataset),
+        buckets=tuple(bucket_for(recipe.buckets, record) for record in dataset),
         repeats=_balanced(dataset.records, held_out),
         batch=amount.batch_size,
         accumulation=amount.accumulation,
@@ -85,11 +84,6 @@ def make_plan(dataset: Dataset, recipe: Recipe) -> Plan:
     )
     steps = amount.max_train_steps or plan.steps_an_epoch * amount.epochs
     return dataclasses.replace(plan, steps=steps, epochs=-(-steps // plan.steps_an_epoch))
-
-
-def _bucket(record: Record, recipe: Recipe) -> Size:
-    settings = recipe_for(recipe, record).buckets
-    return assign(record.view_size, settings, bucket_sizes(settings))
 
 
 def _held_out(training: list[int], recipe: Recipe) -> tuple[int, ...]:

@@ -55,9 +55,9 @@ def quiet(done: int, total: int) -> None:
     """A progress that nobody looks at."""
 
 
-def bucket(size: Size) -> Size:
+def bucket(record: Record) -> Size:
     """Buckets of half the size."""
-    return size[0] // 2, size[1] // 2
+    return record.view_size[0] // 2, record.view_size[1] // 2
 
 
 def picture(size: Size) -> Image.Image:
@@ -178,7 +178,7 @@ def test_what_decides_a_picture_paints_anew_and_nothing_else(
     assert asked(studio={"mark": "another model"}) == 8
     assert asked(styles=dataclasses.replace(STYLES, seed=8)) == 4
     assert asked(styles=dataclasses.replace(STYLES, denoise=0.5)) == 8
-    assert asked(studio={"bucket": lambda size: (64, 64)}) == 8
+    assert asked(studio={"bucket": lambda record: (64, 64)}) == 8
     assert asked(captions=CaptionOptions(say_pruned=False)) == 4
     assert asked(choice=ChoiceOptions(keep_best=1, max_drift=3)) == 0
     moved = dataset.replace_records(dataclasses.replace(r, repeats=3, group="else") for r in dataset)

@@ -87,7 +87,7 @@ def test_only_the_latest_are_kept(tmp_path: Path) -> None:
 
 
 def test_pictures_are_listed_with_crop_and_bucket() -> None:
-    found = listed(DATA, lambda size: (size[0] * 2, size[1] * 2))
+    found = listed(DATA, lambda record: (record.view_size[0] * 2, record.view_size[1] * 2))
     assert found["trigger"] == "kierose"
     first, second, third = found["pictures"]
     assert (first["key"], first["size"], first["crop"], first["bucket"]) == ("dress/a.png", (64, 48), None, (128, 96))
