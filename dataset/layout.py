@@ -33,13 +33,17 @@ class Item:
 
 
 def lay_out(dataset: Dataset, layout: str) -> Iterator[Item]:
-    """Every record with its place. Pictures with masks have a folder of their own: kohya's want all masked or none."""
-    folders: dict[tuple[int, str, bool, bool], str] = {}
+    """Every record with its place.
+
+    Pictures with masks have a folder of their own, as kohya's want all masked or none, and so have those with settings
+    of their own.
+    """
+    folders: dict[tuple[int, str, bool, bool, tuple[str, ...]], str] = {}
     taken: dict[str, dict[str, int]] = {"": {}, REGULAR: {}}
     for record in dataset:
         folder = ""
         if layout == KOHYA:
-            key = (record.repeats, record.group, record.is_reg, record.mask is not None)
+            key = (record.repeats, record.group, record.is_reg, record.mask is not None, record.own)
             if key not in folders:
                 above = REGULAR if record.is_reg else ""
                 name = f"{record.repeats}_{safe_name(record.group, 'pictures')}"

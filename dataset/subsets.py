@@ -22,7 +22,7 @@ class Subset:
 
     An empty `caption_extension` looks for the usual ones; `class_tokens` is the caption of pictures without one.
     `metadata_file` is a JSON that describes the pictures, `mask_folder` has masks under the pictures' names, `own` are
-    settings of these pictures alone (`Record.own`).
+    settings of these pictures alone (`Record.own`); None leaves them what they were saved with.
     """
 
     folder: Path
@@ -34,7 +34,7 @@ class Subset:
     caption_suffix: str = ""
     mask_folder: Path | None = None
     metadata_file: Path | None = None
-    own: tuple[str, ...] = ()
+    own: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.repeats < 1:
@@ -122,5 +122,5 @@ def _as_subset(record: Record, subset: Subset, options: LoadOptions, masks: dict
         tags=tags,
         prose=prose,
         mask=masks.get(record.image.stem, record.mask),
-        own=subset.own or record.own,
+        own=record.own if subset.own is None else subset.own,
     )

@@ -16,7 +16,7 @@ from .base import prepare_base
 from .learn import hostmodels
 from .mount import ROOT, mount
 from .pictures import write_dataset
-from .world.characters import characters
+from .world.characters import Character, characters
 from .world.draw import draw
 
 CHARACTER = "mirelva"
@@ -100,10 +100,7 @@ class Work:
         character = characters()[CHARACTER]
         folder = self.folder / "pictures"
         written = sorted(write_dataset(character, folder).glob("*.png"))
-        # The scene's words alone: who she is, the trigger has to say.
-        captions = [
-            (character.trigger, "1girl", "solo", *character.picture(i).scene_tags()) for i in range(len(written))
-        ]
+        captions = [_caption(character, i) for i in range(len(written))]
         size = draw(character.picture(0)).image.size
         rows = [i % len(written) for i in range(self.records or len(written))]
         return Dataset(
@@ -149,6 +146,13 @@ class Work:
         clip = self.loaded[1]
         with torch.inference_mode():
             return [clip.encode_from_tokens_scheduled(clip.tokenize(record.caption)) for record in self.dataset]
+
+
+def _caption(character: Character, number: int) -> tuple[str, ...]:
+    """The scene's words, and those of other clothes than hers; who she is, the trigger has to say."""
+    figure = character.picture(number)
+    others = () if figure.outfit == character.figure.outfit else figure.shown_outfit
+    return (character.trigger, "1girl", "solo", *(garment.tag for garment in others), *figure.scene_tags())
 
 
 def write_random(name: str, file: Path) -> Path:

@@ -28,6 +28,7 @@ def unet_layers(model: Any) -> list[Layer]:
     names = _names(comfy.lora.model_lora_keys_unet(model, {}))
     prefer = _DIFFUSERS_PREFIXES if _is_sd1(model) else ()
     is_unet = _is_unet(model)
+    blocks = () if is_unet else _blocks(model.diffusion_model)
     layers = []
     for path, module in model.diffusion_model.named_modules():
         keys = [key for key in names.get(f"diffusion_model.{path}.weight", ()) if key.startswith("lora_unet_")]
@@ -36,7 +37,7 @@ def unet_layers(model: Any) -> list[Layer]:
         if isinstance(module, nn.Conv2d) and module.groups != 1:
             continue
         conv = isinstance(module, nn.Conv2d) and module.kernel_size != (1, 1)
-        share = _unet_share(path, conv) if is_unet else "base"
+        share = _unet_share(path, conv) if is_unet else "base" if not blocks or path.startswith(blocks) else "ends"
         if not share:
             continue
         key = next((key for key in keys if key.startswith(prefer)), keys[0]) if prefer else keys[0]
@@ -47,6 +48,12 @@ def unet_layers(model: Any) -> list[Layer]:
 def is_linear(module: nn.Module) -> bool:
     """A linear layer; those of the host that hold packed weights are of a class of their own."""
     return isinstance(module, nn.Linear) or (hasattr(module, "in_features") and hasattr(module, "out_features"))
+
+
+def _blocks(network: nn.Module) -> tuple[str, ...]:
+    """What the names of layers in a transformer's blocks begin with; kohya's networks cover these and nothing else."""
+    lists = (nn.ModuleList, nn.ModuleDict)
+    return tuple(f"{path}." for path, module in network.named_modules() if isinstance(module, lists))
 
 
 def _unet_share(path: str, conv: bool) -> str:

@@ -20,10 +20,11 @@ def parse_arguments(lines: Sequence[str], setting: str) -> dict[str, Any]:
         if not equals or not name.strip().isidentifier():
             raise KilnError(f"{setting} has {line!r}; write name=value, such as {_SUCH_AS.get(setting, 'name=1')}.")
         try:
-            found[name.strip()] = ast.literal_eval(text.strip())
+            found[name.strip()] = ast.literal_eval(_WORDS.get(text.strip().lower(), text.strip()))
         except (ValueError, SyntaxError):
             found[name.strip()] = text.strip()
     return found
 
 
+_WORDS = {"true": "True", "false": "False"}
 _SUCH_AS = {"optimizer_args": "d_coef=2", "network_args": "rs_lora=True"}

@@ -30,12 +30,26 @@ def bucket_of(size: Size, sizes: tuple[Size, ...]) -> Size:
 def own_bucket(size: Size, settings: Buckets) -> Size:
     """kohya's `bucket_no_upscale`: the picture's own size in whole steps, shrunk first where its area is too large.
 
-    A side is never less than one step: such a picture is enlarged that far.
+    It is shrunk to a width or to a height of whole steps, whichever leaves the bucket nearer to its proportions
+    (sd-scripts' `BucketManager.select_bucket`). A side is never less than one step: such a picture is enlarged so far.
     """
-    scale = min(1.0, math.sqrt(settings.resolution**2 / (size[0] * size[1])))
-    step = settings.bucket_step
-    width, height = (max(step, floored(int(side * scale + 1e-6), step)) for side in size)
-    return width, height
+    (width, height), step, area = size, settings.bucket_step, settings.resolution**2
+    if width * height > area:
+        ratio = width / height
+        whole_width = _whole(math.sqrt(area * ratio), step)
+        whole_height = _whole(math.sqrt(area / ratio), step)
+        by_width = whole_width / _whole(whole_width / ratio, step)
+        by_height = _whole(whole_height * ratio, step) / whole_height
+        if abs(by_width - ratio) < abs(by_height - ratio):
+            width, height = whole_width, int(whole_width / ratio + 0.5)
+        else:
+            width, height = int(whole_height * ratio + 0.5), whole_height
+    return _whole(width, step), _whole(height, step)
+
+
+def _whole(side: float, step: int) -> int:
+    """A side in pixels, rounded and then cut to whole steps, of which there is at least one."""
+    return max(step, floored(int(side + 0.5), step))
 
 
 def assign(size: Size, settings: Buckets, sizes: tuple[Size, ...]) -> Size:

@@ -13,7 +13,7 @@ from . import objective
 from .blocks import RANK_LISTS, block_ranks, block_weights
 from .captions import settled, varies
 from .errors import KilnError
-from .groups import Optimizer
+from .groups import Captions, Optimizer
 from .lycoris_adapters import more_arguments
 from .network import Placed, ranks
 from .noise import sigma_at
@@ -44,6 +44,7 @@ ONLY_WITH: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "use_tucker": ("conv_dim", ()),
     "conv_alpha": ("conv_dim", ()),
     "loraplus_text_lr_ratio": ("text_lr", ()),
+    "token_warmup_min": ("token_warmup", ()),
     "loraplus_unet_lr_ratio": ("unet_lr", ()),
     "min_bucket": ("enable_bucket", ()),
     "max_bucket": ("enable_bucket", ()),
@@ -70,7 +71,7 @@ def check(recipe: Recipe, model: Model, plan: Plan) -> list[str]:
     _refuse(recipe, model, plan)
     kind = objective.prediction(model.schedule)
     return [
-        *_alone(recipe),
+        *_alone(recipe, plan),
         *_lengths(recipe, plan),
         *_network(recipe),
         *_noise(recipe, kind),
@@ -132,19 +133,24 @@ def _refuse(recipe: Recipe, model: Model, plan: Plan) -> None:
         )
 
 
-def _alone(recipe: Recipe) -> list[str]:
+def _alone(recipe: Recipe, plan: Plan) -> list[str]:
     """Settings without the one that they act with."""
     changed = Recipe().differences(recipe)
     notes = []
     for name, (other, values) in ONLY_WITH.items():
         with_it = recipe.optimizer.learns_text if other == "text_lr" else recipe.setting(other)
+        with_it = parse_span(with_it).amount if other == "token_warmup" else with_it
         if name in changed and (with_it not in values if values else not with_it):
             words = f"{other} {' or '.join(values)}" if values else other
             notes.append(f"{name} {changed[name][1]} means nothing here; it goes with {words}.")
     captions, buckets = recipe.captions, recipe.buckets
-    if "keep_tokens" in changed and captions.keep_tokens and not (captions.shuffle_caption or captions.tag_dropout):
+    moved = any(
+        one.shuffle_caption or one.tag_dropout or parse_span(one.token_warmup).amount for one in _captions(recipe, plan)
+    )
+    if "keep_tokens" in changed and captions.keep_tokens and not moved:
         notes.append(
-            f"keep_tokens {captions.keep_tokens} means nothing here; it goes with shuffle_caption or tag_dropout."
+            f"keep_tokens {captions.keep_tokens} means nothing here; it goes with shuffle_caption, tag_dropout or "
+            "token_warmup."
         )
     if buckets.enable_bucket and buckets.bucket_no_upscale and buckets.max_bucket < buckets.resolution:
         notes.append(
@@ -152,6 +158,11 @@ def _alone(recipe: Recipe) -> list[str]:
             "resolution's area."
         )
     return notes
+
+
+def _captions(recipe: Recipe, plan: Plan) -> set[Captions]:
+    """How captions are read: the recipe's way, and those of pictures with settings of their own."""
+    return {recipe_for(recipe, record).captions for record in plan.records}
 
 
 def _lengths(recipe: Recipe, plan: Plan) -> list[str]:
@@ -168,6 +179,9 @@ def _lengths(recipe: Recipe, plan: Plan) -> list[str]:
             notes.append(f"warmup {settings.warmup} of {plan.steps} updates is less than one: there is none.")
         elif updates(settings.warmup) >= plan.steps:
             notes.append(f"warmup {settings.warmup} is the whole run: the rates only rise.")
+    warmup = recipe.captions.token_warmup
+    if parse_span(warmup).amount and not updates(warmup):
+        notes.append(f"token_warmup {warmup} of {plan.steps} updates is less than one: all tags are read.")
     if settings.lr_scheduler == "warmup_stable_decay" and not updates(settings.lr_decay):
         notes.append(f"lr_decay {settings.lr_decay} of {plan.steps} updates is none: the rates never fall.")
     if parse_span(settings.stop_text_at).amount:
@@ -194,9 +208,10 @@ def check_placed(recipe: Recipe, model: Model, plan: Plan, placed: Sequence[Plac
             f"text_lr {max(rates):g} trains nothing here: no layer of CLIP is left to train. T5 is "
             "trained with train_t5xxl, other language models are not."
         )
-    encoders = {one.adapter.layer.encoder for one in placed if one.part == "text"}
+    # The last rate is that of all further encoders.
+    encoders = {min(one.adapter.layer.encoder, len(rates) - 1) for one in placed if one.part == "text"}
     idle = [f"{i + 1}" for i, rate in enumerate(rates) if rate and i not in encoders]
-    if learns and idle:
+    if learns and idle and recipe.optimizer.text_encoder_lrs.strip():
         notes.append(
             f"text_encoder_lrs {recipe.optimizer.text_encoder_lrs}: number {' and '.join(idle)} trains nothing here; "
             "CLIP's encoders come first, and T5 learns with train_t5xxl alone."
@@ -224,8 +239,9 @@ def _reading(recipe: Recipe, model: Model, plan: Plan, *, learns: bool) -> list[
     captions = recipe.captions
     if learns and captions.caption_variants:
         return ["caption_variants keeps captions few; the text encoder learns, so each is still encoded anew."]
-    # On a CPU nothing has to come and go for it.
-    if learns or captions.caption_variants or model.traits().device == "cpu":
+    # On a CPU nothing has to come and go for it; a growing caption has no few forms.
+    growing = any(parse_span(one.token_warmup).amount for one in _captions(recipe, plan))
+    if learns or growing or captions.caption_variants or model.traits().device == "cpu":
         return []
     moving = sum(not settled(record, recipe_for(recipe, record).captions) for record in plan.records)
     if not moving:
@@ -319,11 +335,10 @@ def _data(recipe: Recipe, plan: Plan) -> list[str]:
     captions, notes = recipe.captions, list[str]()
     for lines, count in own_counts(Dataset(records=plan.records)).items():
         notes.append(f"{counted(count, 'image')} with settings of their own: {', '.join(lines)}.")
-    if captions.caption_variants and parse_span(captions.token_warmup).amount:
-        notes.append(
-            f"token_warmup {captions.token_warmup} means nothing with caption_variants, which are of all tags."
-        )
-    if captions.caption_variants and not varies(captions):
+    ways = _captions(recipe, plan)
+    if captions.caption_variants and any(parse_span(one.token_warmup).amount for one in ways):
+        notes.append("token_warmup means nothing with caption_variants, which are of all tags.")
+    if captions.caption_variants and not any(map(varies, ways)):
         notes.append("caption_variants means nothing: captions neither shuffle nor drop anything.")
     if recipe.buckets.random_crop and recipe.saving.validation_share:
         notes.append("Held-out images are tested at their centre crop.")

@@ -17,6 +17,7 @@ from ..dataset.values import Dataset, Record
 from .arguments import parse_arguments
 from .errors import KilnError
 from .files import whole
+from .own import recipe_for
 from .plan import Plan
 from .recipe import Recipe
 from .spans import parse_span
@@ -207,16 +208,20 @@ def _dataset_dirs(records: Iterable[Record]) -> dict[str, dict[str, int]]:
 
 def _as_kohya_lists_it(recipe: Recipe, dataset: Dataset, plan: Plan) -> dict[str, object]:
     """The dataset as an entry of `ss_datasets`: its settings, counts and groups; where it lies is nobody's business."""
-    buckets, captions = recipe.buckets, recipe.captions
+    buckets = recipe.buckets
+    kinds: dict[tuple[bool, tuple[str, ...]], list[Record]] = {}
+    for record in sorted(dataset, key=lambda record: record.is_reg):
+        kinds.setdefault((record.is_reg, record.own), []).append(record)
     subsets = [
         {
             "image_dir": name.partition("_")[2], "img_count": row["img_count"], "num_repeats": row["n_repeats"],
-            "is_reg": is_reg, "color_aug": buckets.color_aug, "flip_aug": buckets.flip_aug,
-            "random_crop": buckets.random_crop, "shuffle_caption": captions.shuffle_caption,
-            "keep_tokens": captions.keep_tokens,
+            "is_reg": is_reg, "color_aug": own.buckets.color_aug, "flip_aug": own.buckets.flip_aug,
+            "random_crop": own.buckets.random_crop, "shuffle_caption": own.captions.shuffle_caption,
+            "keep_tokens": own.captions.keep_tokens,
         }
-        for is_reg in (False, True)
-        for name, row in _dataset_dirs(record for record in dataset if record.is_reg is is_reg).items()
+        for (is_reg, _), records in kinds.items()
+        for own in (recipe_for(recipe, records[0]),)
+        for name, row in _dataset_dirs(records).items()
     ]  # fmt: skip
     seen = Counter[bool]()
     for repeats, record in zip(plan.repeats, plan.records, strict=True):

@@ -30,7 +30,7 @@ from ..dataset.toml_file import (
 from .errors import KilnError
 from .kohya_keys import OF_PICTURES_THERE
 from .kohya_settings import read_settings
-from .kohya_sheet import Sheet, as_flag, is_blank
+from .kohya_sheet import Cell, Sheet, as_flag, is_blank
 from .own import OF_PICTURES, own_lines
 
 _RENAMED = {"batch_size": "train_batch_size"}
@@ -50,7 +50,9 @@ def read_folders(sheet: Sheet, root: Path) -> tuple[Subset, ...]:
             sheet.say(name, "default", words)
             continue
         folder = _path(sheet.text(name), root)
-        subsets = _numbered(sheet, folder, is_reg=is_reg)
+        described = sheet.text("in_json") if not is_reg else ""
+        subsets = _described(sheet, folder, _path(described, root)) if described else []
+        subsets = subsets or _numbered(sheet, folder, is_reg=is_reg)
         if subsets:
             sheet.say(name, "applied", ", ".join(one.folder.name for one in subsets))
         elif folder.is_dir():
@@ -70,7 +72,7 @@ def read_dataset(sheet: Sheet, values: Mapping[str, Any], root: Path, file: str)
         found = chains(values, file)
     except DatasetError as error:
         raise KilnError(str(error)) from error
-    before = {name: sheet.raw(_RENAMED.get(name, name)) for name in (*OF_DATASETS, *OF_SUBSETS)}
+    before = {name: sheet.cell(_RENAMED.get(name, name)) for name in (*OF_DATASETS, *OF_SUBSETS)}
     for name in before:
         _decide(sheet, name, found, file)
     for chain in found:
@@ -98,6 +100,17 @@ def read_extension(sheet: Sheet) -> str:
     return ""
 
 
+def _described(sheet: Sheet, folder: Path, file: Path) -> list[Subset]:
+    """The pictures of a folder that kohya's metadata JSON describes."""
+    if not folder.is_dir() or not file.is_file():
+        sheet.say("in_json", "unsupported", "there is no such file or folder here; wire in Load Dataset")
+        return []
+    repeats = max(1, sheet.whole("dataset_repeats", 1))
+    sheet.say("in_json", "applied", "it describes the pictures of train_data_dir")
+    sheet.say("dataset_repeats", "applied", f"{repeats} repeats")
+    return [Subset(folder=folder, repeats=repeats, metadata_file=file, own=())]
+
+
 def _numbered(sheet: Sheet, folder: Path, *, is_reg: bool) -> list[Subset]:
     inner = sorted(folder.iterdir()) if folder.is_dir() else []
     named = [(one, re.fullmatch(r"(\d+)(?:_(.*))?", one.name)) for one in inner if one.is_dir()]
@@ -110,6 +123,7 @@ def _numbered(sheet: Sheet, folder: Path, *, is_reg: bool) -> list[Subset]:
             caption_extension=read_extension(sheet),
             caption_prefix=sheet.text("caption_prefix"),
             caption_suffix=sheet.text("caption_suffix"),
+            own=(),
         )
         for one, match in named
         if match and int(match[1])
@@ -147,10 +161,10 @@ def _masks(sheet: Sheet, subset: Level, file: str) -> None:
             sheet.put("masked_loss", key, True, file)
 
 
-def _own_settings(found: Sequence[Chain], before: Mapping[str, Any], file: str) -> list[tuple[str, ...]]:
+def _own_settings(found: Sequence[Chain], before: Mapping[str, Cell | None], file: str) -> list[tuple[str, ...]]:
     """What of each subset's settings is otherwise than the first one's, which is the recipe's.
 
-    `before` is what the training settings say, where a subset comes to nothing of its own.
+    `before` is what the training settings say, for where no table of the dataset says it.
     """
     recipes = []
     for chain in found:
@@ -159,8 +173,8 @@ def _own_settings(found: Sequence[Chain], before: Mapping[str, Any], file: str) 
             level = owner(chain, name)
             if level is not None:
                 sheet.put(name, f"{level.path}.{name}", level.values[name])
-            elif not is_blank(before[name]):
-                sheet.put(name, name, before[name])
+            elif (cell := before[name]) and not is_blank(cell.value):
+                sheet.put(name, cell.key, cell.value, cell.file)
         recipes.append(read_settings(sheet))
     differences = [recipes[0].differences(each) for each in recipes]
     return [own_lines({name: pair[1] for name, pair in each.items() if name in OF_PICTURES}) for each in differences]
@@ -189,7 +203,10 @@ def _subsets(
 def _subset(sheet: Sheet, chain: Chain, folder: Path, root: Path, file: str) -> Subset:
     mine = chain[0]
     values = {name: level.values[name] if (level := owner(chain, name)) else sheet.text(name) for name in OF_FOLDERS}
-    repeats = values["num_repeats"] if values["num_repeats"] != "" else 1
+    repeats = values["num_repeats"]
+    if repeats == "":
+        repeats = max(1, sheet.whole("dataset_repeats", 1))
+        sheet.say("dataset_repeats", "applied", f"{repeats} repeats where a subset says none")
     if not str(repeats).isdecimal() or int(repeats) < 1:
         raise KilnError(f"{file}: {mine.path}.num_repeats is {repeats!r}; write a whole number from 1.")
     masks, metadata = (str(mine.values.get(key) or "").strip() for key in ("conditioning_data_dir", "metadata_file"))

@@ -47,6 +47,13 @@ def subsets_of(dataset: Dataset) -> tuple[tuple[Subset, ...], tuple[str, ...]]:
                 own=own,
             )
         )
+    tables = {(_sizes(one.own or ()), one.mask_folder is not None) for one in subsets if not one.is_reg}
+    notes += [
+        f"{one.folder}: no training pictures have the sizes, or masks, of these regularisation pictures; sd-scripts "
+        "leaves them out"
+        for one in subsets
+        if one.is_reg and (_sizes(one.own or ()), one.mask_folder is not None) not in tables
+    ]
     return tuple(subsets), tuple(notes)
 
 

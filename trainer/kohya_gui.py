@@ -17,6 +17,8 @@ RENAMED = {
     "stop_text_encoder_training_pct": "stop_text_encoder_training",
     "sdxl_cache_text_encoder_outputs": "cache_text_encoder_outputs",
     "sdxl_no_half_vae": "no_half_vae",
+    "train_t5xxl": "net:train_t5xxl",
+    "train_blocks": "net:train_blocks",
     "loraplus_lr_ratio": "net:loraplus_lr_ratio",
     "loraplus_unet_lr_ratio": "net:loraplus_unet_lr_ratio",
     "loraplus_text_encoder_lr_ratio": "net:loraplus_text_encoder_lr_ratio",
@@ -91,6 +93,8 @@ def gui_sheet(values: Mapping[str, Any], file: str) -> Sheet:
     unused = _NOISES.get(str(values.get("noise_offset_type") or "Original"), ())
     for key, value in values.items():
         family = _family(key)
+        if key == "t5xxl_lr" and as_flag(values.get(FAMILIES["sd3"])):
+            family = "sd3"
         # Every key gets its place, so that lines keep the file's order.
         sheet.put(RENAMED.get(key, key), key, value)
         if key == "LoRA_type":
@@ -98,11 +102,14 @@ def gui_sheet(values: Mapping[str, Any], file: str) -> Sheet:
         elif key in _ARGUMENTS and key not in wanted:
             sheet.drop(key, f"no part of the type {kind}")
         elif key in _ARGUMENTS:
-            _argument(sheet, key, value)
+            _argument(sheet, key, value, kind)
         elif key in unused:
             sheet.drop(key, f"noise_offset_type is {values.get('noise_offset_type') or 'Original'}")
         elif family and as_flag(values.get(FAMILIES[family])):
-            sheet.put(key.removeprefix(f"{family}_"), key, value)
+            bare = key.removeprefix(f"{family}_")
+            sheet.put(RENAMED.get(bare, bare), key, value)
+            if key == "split_mode" and as_flag(value):
+                sheet.put("net:train_blocks", key, "single")
         elif family:
             sheet.drop(RENAMED.get(key, key), "it is for another kind of model")
     sheet.say("noise_offset_type", "applied", "it chooses which of the noise settings count")
@@ -117,8 +124,10 @@ def _type(sheet: Sheet, kind: str) -> None:
         sheet.put("net:algo", "LoRA_type", algorithm)
 
 
-def _argument(sheet: Sheet, key: str, value: Any) -> None:
+def _argument(sheet: Sheet, key: str, value: Any, kind: str) -> None:
     name = _ARGUMENT_NAMES.get(key, key)
+    if (key, kind) == ("unit", "LyCORIS/DyLoRA"):
+        name = "block_size"
     if name == "use_tucker" and sheet.has("net:use_tucker") and is_off(value):
         sheet.drop(key, "use_tucker is on")
     elif not is_blank(value):

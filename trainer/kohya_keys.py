@@ -153,6 +153,8 @@ MODULES: Mapping[str, str] = {
     "networks.lokr": "LoKr", "networks.dylora": "DyLoRA", "networks.oft": "OFT", "networks.oft_flux": "OFT",
     "locon.locon_kohya": "LoRA",
 }  # fmt: skip
+SEVERAL_RATES = ("networks.lora_flux", "networks.lora_sd3", "networks.lora_lumina", "networks.lora_anima")
+"""Networks to which sd-scripts gives a rate for each text encoder; to all others it gives the first."""
 LYCORIS = "lycoris.kohya"
 ALGORITHMS: Mapping[str, str] = {
     "lora": "LoRA", "locon": "LoRA", "loha": "LoHa", "lokr": "LoKr", "dylora": "DyLoRA", "glora": "GLoRA",
@@ -160,11 +162,11 @@ ALGORITHMS: Mapping[str, str] = {
 }  # fmt: skip
 LYCORIS_ARGS: Mapping[str, tuple[str, object, tuple[str, ...]]] = {
     "use_scalar": ("use_scalar", False, ("LoRA", "LoHa", "LoKr", "DyLoRA", "GLoRA", "OFT", "BOFT")),
-    "rs_lora": ("rs_lora", False, ("LoRA", "LoHa", "LoKr", "DyLoRA", "GLoRA")),
+    "rs_lora": ("rs_lora", False, ("LoRA", "LoHa", "DyLoRA")),
     "decompose_both": ("decompose_both", False, ("LoKr",)),
     "full_matrix": ("full_matrix", False, ("LoKr",)),
     "unbalanced_factorization": ("unbalanced_factorization", False, ("LoKr",)),
-    "rescaled": ("rescaled", False, ("OFT", "BOFT")),
+    "rescaled": ("rescaled", False, ("BOFT",)),
     "wd_on_output": ("wd_on_out", True, ("LoRA", "LoHa", "LoKr")),
     "block_size": ("block_size", 4, ("DyLoRA",)),
 }
@@ -189,6 +191,13 @@ FLOW_ABSENT: Mapping[str, tuple[str, float]] = {
     "networks.lora_anima": ("sigmoid", 1.0),
 }  # fmt: skip
 """How sd-scripts draws noise levels where a file says nothing, and the shift that it then takes, by the network."""
+
+NOT_OF_FLOW = (
+    "min_snr_gamma", "debiased_estimation_loss", "noise_offset", "noise_offset_random_strength", "adaptive_noise_scale",
+    "multires_noise_iterations", "multires_noise_discount", "clip_skip", "v_parameterization", "zero_terminal_snr",
+    "scale_v_pred_loss_like_noise_pred",
+)  # fmt: skip
+"""What sd-scripts' scripts for flow models leave unread; all but SD3's have no range of timesteps either."""
 
 SECRET = ("wandb_api_key", "huggingface_token")
 
@@ -246,8 +255,15 @@ NO_EFFECT: Mapping[str, str] = dict(
         *_all("it is a note in kohya's file", "training_comment noise_offset_type debug_dataset show_timesteps"),
         *_all("a file that training starts from has its own ranks", "dim_from_weights"),
         *_all("it only prints", "log_every verbose show_timesteps_resolution"),
+        *_all("it is not of a LoRA", "save_clip save_t5xxl controlnet_model_name_or_path"),
+        *_all(
+            "ComfyUI and PyTorch choose it",
+            "qwen_image_vae_2d compile_backend compile_mode compile_dynamic compile_fullgraph cache_size_limit",
+        ),
+        *_all("LyCORIS's script takes any text for yes, and then it changes nothing", "disable_conv_cp"),
         *_all("it only saves memory", "fsdp_in_use slice_p use_triton"),
         *_all("adapters add to a layer's output wherever that is exact", "bypass_mode"),
+        *_all("LyCORIS's script does not read it; network_args has it", "rank_dropout_scale"),
     )
 )
 """Keys that change nothing that is learned here, and why."""
@@ -273,9 +289,9 @@ NO_HOME: Mapping[str, tuple[str, str]] = {
     "lr_scheduler_type": ("", "schedules of other libraries are not there; lr_scheduler counts"),
     "lr_scheduler_args": ("", "schedules take no more arguments than cycles and power"),
     "train_inpainting": ("", "inpainting is not trained"),
-    "in_json": ("", "captions are read from files beside the pictures"),
-    "dataset_class": ("", "pictures come from folders"),
+    "in_json": ("", "it goes with train_data_dir, and there is none"),
     "dataset_repeats": (_ONE, "repeats stand in the names of folders or in the dataset's TOML"),
+    "dataset_class": ("", "pictures come from folders"),
     "conditioning_data_dir": ("", "sd-scripts takes the folder of masks from a subset of the dataset's TOML"),
     "save_n_epoch_ratio": ("", "save_every counts epochs or steps"),
     "sample_at_first": ("", "the first previews come after training has begun"),
@@ -305,11 +321,8 @@ NO_HOME: Mapping[str, tuple[str, str]] = {
     "learning_rate_te1": ("", "it is of full fine-tuning; a LoRA has text_encoder_lr"),
     "learning_rate_te2": ("", "it is of full fine-tuning; a LoRA has text_encoder_lr"),
     "block_lr_zero_threshold": ("", "write 0 for the blocks to leave out"),
-    "rank_dropout_scale": ("", "LyCORIS's other choices stay at their defaults"),
     "train_norm": ("", "norm layers are left alone"),
-    "unit": (_ONE, "DyLoRA's blocks keep their size"),
     "train_on_input": ("true", "there is no IA3"),
-    "train_blocks": ("all", "choose layers by only_layers and skip_layers"),
     **_each(
         "all",
         "choose layers by only_layers and skip_layers",

@@ -18,17 +18,21 @@ from .kohya_keys import (
     NETWORK_DIRECT,
     OPTIMIZER_DEFAULTS,
     OPTIMIZERS,
+    SEVERAL_RATES,
 )
 from .kohya_sheet import Sheet, as_flag
 from .kohya_values import settle, take
 from .optim import ADAPTIVE
 
+# Older names of LyCORIS's.
+ALIASES = {"use_cp": "use_tucker", "use_conv_cp": "use_tucker", "constrain": "constraint"}
+MOST = 1024
 _PLUS = ("net:loraplus_unet_lr_ratio", "net:loraplus_text_encoder_lr_ratio")
 
 
 def read_network(sheet: Sheet) -> dict[str, Any]:
     """Kind of adapter, ranks, dropouts and block weights."""
-    sheet.arguments("network_args", "net:")
+    sheet.arguments("network_args", "net:", ALIASES)
     module = sheet.text("network_module")
     lycoris = module == LYCORIS
     found: dict[str, Any] = {"network_type": _kind(sheet, module)}
@@ -40,7 +44,8 @@ def read_network(sheet: Sheet) -> dict[str, Any]:
     found |= _blocks(sheet, lycoris)
     if sheet.has("net:preset"):
         found |= _preset(sheet)
-    more = _more_arguments(sheet, found) if lycoris else ()
+    found |= _flux_blocks(sheet, module)
+    more = _more_arguments(sheet, found) if lycoris else _unit(sheet, found["network_type"])
     return {**found, "network_args": more} if more else found
 
 
@@ -54,7 +59,10 @@ def _kind(sheet: Sheet, module: str) -> str:
         return kind or "LoRA"
     sheet.say("net:algo", "default", f"{module or 'networks.lora'} has one algorithm")
     kind = MODULES.get(module)
-    if kind:
+    if kind == "OFT":
+        other = "its OFT counts blocks, limits them by alpha and leaves MLPs alone; LyCORIS's takes dim for their size"
+        sheet.say("network_module", "unsupported", other)
+    elif kind:
         sheet.say("network_module", "applied", f"network_type = {kind}")
     elif sheet.has("network_module"):
         sheet.say("network_module", "unsupported", f"there is no {module}; a LoRA is trained")
@@ -67,14 +75,46 @@ def _more_arguments(sheet: Sheet, network: dict[str, Any]) -> tuple[str, ...]:
     for theirs, (ours, usual, kinds) in LYCORIS_ARGS.items():
         name = f"net:{theirs}"
         value = usual if not sheet.has(name) else sheet.flag(name) if isinstance(usual, bool) else sheet.whole(name)
+        if theirs == "decompose_both" and sheet.has(name):
+            # Its script hands the text on as it is, and any text is a yes.
+            value = True
         if kind not in kinds or (theirs == "wd_on_output" and not network.get("dora")):
             sheet.say(name, "default", f"{kind} has no such choice")
         elif value == (usual if isinstance(usual, bool) else 1):
             sheet.say(name, "default", "as it is anyway")
         else:
             found.append(f"{ours}={value}")
-            sheet.say(name, "applied", f"network_args has {found[-1]}")
+            words = "; LyCORIS reads any text as yes" if value is True and not sheet.flag(name) else ""
+            sheet.say(name, "applied", f"network_args has {found[-1]}{words}")
+    if kind == "LoKr" and sheet.whole("network_dim") > MOST and not sheet.flag("net:full_matrix"):
+        found.append("full_matrix=True")
+        sheet.say("network_dim", "applied", f"network_args has {found[-1]}: a rank beyond all layers")
     return tuple(found)
+
+
+def _flux_blocks(sheet: Sheet, module: str) -> dict[str, Any]:
+    """Which of Flux's blocks are trained; text encoders are beside them."""
+    name = "net:train_blocks"
+    kind = sheet.text(name, "all")
+    if kind == "all" or module != "networks.lora_flux":
+        sheet.say(name, "default", "all blocks" if kind == "all" else "only Flux has it")
+        return {}
+    if kind not in ("single", "double"):
+        raise sheet.fail(name, "choose one of all, single, double")
+    layers = ("lora_te*", f"lora_unet_{kind}_blocks*")
+    sheet.say(name, "applied", f"only_layers = {', '.join(layers)}")
+    return {"only_layers": layers}
+
+
+def _unit(sheet: Sheet, kind: str) -> tuple[str, ...]:
+    """How many ranks sd-scripts' own DyLoRA trains together."""
+    name = "net:unit"
+    unit = sheet.whole(name, 1)
+    if kind != "DyLoRA" or unit <= 1:
+        sheet.say(name, "default", "a rank at a time, as it is anyway" if kind == "DyLoRA" else f"{kind} has none")
+        return ()
+    sheet.say(name, "applied", f"network_args has block_size={unit}")
+    return (f"block_size={unit}",)
 
 
 def _plus(sheet: Sheet) -> dict[str, Any]:
@@ -104,12 +144,15 @@ def _convolutions(sheet: Sheet, lycoris: bool) -> dict[str, Any]:
     else:
         found = {"conv_dim": min(1024, sheet.whole("network_dim", 4)) if lycoris else 0}
     if lycoris and not sheet.has("net:conv_alpha"):
-        found["conv_alpha"] = sheet.real("network_alpha", 1.0)
+        found["conv_alpha"] = min(1024.0, sheet.real("network_alpha", 1.0))
     return found
 
 
 def _blocks(sheet: Sheet, lycoris: bool) -> dict[str, Any]:
     """Block weights and ranks; weights up to the threshold become 0, as sd-scripts leaves such blocks out."""
+    if not any(sheet.has(f"net:{name}") for name in (*BLOCK_WEIGHTS, "block_dims")):
+        for name in BLOCK_RANKS:
+            sheet.drop(f"net:{name}", "without block_dims or block weights it does nothing there")
     names = [name for name in (*BLOCK_WEIGHTS, *BLOCK_RANKS, "block_lr_zero_threshold") if sheet.has(f"net:{name}")]
     if lycoris:
         for name in names:
@@ -295,19 +338,27 @@ def read_rates(sheet: Sheet) -> dict[str, Any]:
         sheet.say("learning_rate", "default", "unet_lr and text_encoder_lr say it")
     rates = found["unet_lr"], found["text_lr"]
     optimizer = (_known(sheet) or (_nearest(sheet.text("optimizer_type")), ""))[0]
+    one = next((rate for rate in (*rates, *texts) if rate), 0.0)
     if optimizer in ADAPTIVE and len({rate for rate in (*rates, *texts) if rate}) > 1:
-        found["text_lr"] = found["unet_lr"] or rates[1]
-        words = f"an optimizer that finds its rate learns everything at one: text_lr = {found['text_lr']:g}"
+        texts = [one if rate else 0.0 for rate in texts]
+        found["text_lr"] = one if found["text_lr"] else 0.0
+        words = f"an optimizer that finds its rate learns everything at one, {one:g}"
         sheet.say("text_encoder_lr", "unsupported", words)
-    elif len(set(texts)) > 1 and any(texts):
+    if len(set(sheet.reals("text_encoder_lr"))) > 1 and len(texts) == 1:
+        words = f"with this network sd-scripts takes the first for all: text_lr = {found['text_lr']:g}"
+        sheet.say("text_encoder_lr", "unsupported", f"{words}; text_encoder_lrs gives each its own")
+    if len(set(texts)) > 1:
         found["text_encoder_lrs"] = ", ".join(f"{rate:g}" for rate in texts)
-        sheet.say("text_encoder_lr", "applied", f"text_encoder_lrs = {found['text_encoder_lrs']}")
+        if optimizer not in ADAPTIVE:
+            sheet.say("text_encoder_lr", "applied", f"text_encoder_lrs = {found['text_encoder_lrs']}")
     return _parts(sheet, found)
 
 
 def _text_rates(sheet: Sheet) -> list[float]:
     """One for each text encoder, in the model's order; the GUI has a field of its own for that of T5."""
     texts, name = sheet.reals("text_encoder_lr"), "t5xxl_lr"
+    if len(set(texts)) > 1 and sheet.text("network_module") not in SEVERAL_RATES:
+        return texts[:1]
     if not sheet.real(name):
         sheet.say(name, "default", "that of the other text encoders")
         return texts

@@ -8,7 +8,18 @@ from collections.abc import Callable
 from typing import Any
 
 from .errors import KilnError
-from .kohya_keys import ABSENT, ABSENT_IN_DATASET, DEFAULT_STEPS, DIRECT, FLOW_ABSENT, SCHEDULES, SD3, TIMESTEPS
+from .kohya_gui import FAMILIES
+from .kohya_keys import (
+    ABSENT,
+    ABSENT_IN_DATASET,
+    DEFAULT_STEPS,
+    DIRECT,
+    FLOW_ABSENT,
+    NOT_OF_FLOW,
+    SCHEDULES,
+    SD3,
+    TIMESTEPS,
+)
 from .kohya_network import read_network, read_optimizer, read_rates
 from .kohya_saving import read_saving
 from .kohya_sheet import Sheet
@@ -22,6 +33,9 @@ def read_settings(sheet: Sheet) -> Recipe:
     """The recipe that the sheet's keys say. Raises `KilnError` naming file, key and value."""
     whole = sheet.dialect != "dataset"
     settings: dict[str, Any] = {}
+    if whole and _is_flow(sheet):
+        for name in NOT_OF_FLOW if _is_sd3(sheet) else (*NOT_OF_FLOW, "min_timestep", "max_timestep"):
+            sheet.drop(name, "kohya's script for this model does not use it")
     for read in READERS if whole else (read_direct, read_tokens, read_resolution):
         settings |= read(sheet)
     sheet.assumed |= {k: v for k, v in ABSENT.items() if (whole or k in ABSENT_IN_DATASET) and k not in settings}
@@ -52,7 +66,7 @@ def read_direct(sheet: Sheet) -> dict[str, Any]:
         sheet.say("weighted_captions", "applied", words)
     if not found.get("multires_noise_iterations"):
         sheet.say("multires_noise_discount", "default", "no pyramid noise without multires_noise_iterations")
-    if sheet.flag("sdxl"):
+    if sheet.flag("sdxl") and not _is_flow(sheet):
         found["clip_skip"] = 2
         sheet.say(
             "clip_skip", "applied", "clip_skip = 2: of SDXL, kohya reads the second last layer whatever this says"
@@ -70,9 +84,11 @@ def read_amount(sheet: Sheet) -> dict[str, Any]:
         sheet.drop("epoch", "max_train_epochs decides")
         return {"epochs": settle(sheet, "max_train_epochs", "epochs", epochs), "max_train_steps": 0}
     sheet.say("max_train_epochs", "default", "off")
-    if sheet.dialect == "gui" and not steps:
+    if sheet.dialect == "gui" and not steps and not sheet.has("dataset_config"):
         sheet.say("max_train_steps", "default", "epochs decide")
-        return {"epochs": settle(sheet, "epoch", "epochs", own or 1)}
+        found = {"epochs": settle(sheet, "epoch", "epochs", own or 1)}
+        sheet.say("epoch", "applied", f"epochs = {found['epochs']}; the GUI stops short of the last batches of buckets")
+        return found
     found = {"epochs": settle(sheet, "epoch", "epochs", own)} if own else {}
     sheet.say("epoch", "default", "sd-scripts goes by max_train_epochs or max_train_steps, 1600 where neither is given")
     if not steps:
@@ -84,6 +100,10 @@ def read_schedule(sheet: Sheet) -> dict[str, Any]:
     """Learning-rate schedule and warmup; the GUI writes warmup in percent, sd-scripts in steps or as a share."""
     found: dict[str, Any] = {}
     kind = sheet.text("lr_scheduler").lower()
+    if "schedulefree" in sheet.text("optimizer_type").lower():
+        for name in ("lr_scheduler", "lr_warmup", "lr_warmup_steps", "lr_decay_steps", "lr_scheduler_num_cycles"):
+            sheet.drop(name, "a schedule-free optimizer has no schedule there")
+        return {"lr_scheduler": "constant"}
     if kind in SCHEDULES:
         found["lr_scheduler"] = SCHEDULES[kind]
         sheet.say("lr_scheduler", "unsupported", f"there is no such schedule; {SCHEDULES[kind]} is taken")
@@ -142,7 +162,7 @@ def read_tokens(sheet: Sheet) -> dict[str, Any]:
 
 
 def read_stop(sheet: Sheet) -> dict[str, Any]:
-    """When the text encoder stops: percent in the GUI, steps in a TOML."""
+    """When the text encoder stops: percent in the GUI, steps in a TOML. kohya's LoRA scripts do not do it."""
     name = "stop_text_encoder_training"
     if not sheet.has(name):
         return {}
@@ -150,7 +170,7 @@ def read_stop(sheet: Sheet) -> dict[str, Any]:
         sheet.say(name, "default", "off")
         return {}
     text = span(sheet, name, percent=sheet.dialect == "gui")
-    sheet.say(name, "applied", f"stop_text_at = {text}")
+    sheet.say(name, "applied", f"stop_text_at = {text}; kohya's LoRA scripts ignore it")
     return {"stop_text_at": text}
 
 
@@ -161,10 +181,14 @@ def read_resolution(sheet: Sheet) -> dict[str, Any]:
     sides = [int(found) for found in re.findall(r"\d+", sheet.text("resolution"))]
     if not 1 <= len(sides) <= 2 or not min(sides):
         raise sheet.fail("resolution", "write one number of pixels, or width,height")
-    side = round(math.sqrt(sides[0] * sides[-1]))
+    # Not less than the area, so that the sides themselves are a bucket.
+    side = math.isqrt(sides[0] * sides[-1] - 1) + 1
     settle(sheet, "resolution", "resolution", side)
     if sides[0] != sides[-1]:
-        sheet.say("resolution", "applied", f"resolution = {side}, of the same area; buckets choose the shape")
+        buckets = sheet.flag("enable_bucket")
+        words = "buckets choose the shape" if buckets else "without buckets every picture is a square here"
+        verdict = "applied" if buckets else "unsupported"
+        sheet.say("resolution", verdict, f"resolution = {side}, of the same area; {words}")
     return {"resolution": side}
 
 
@@ -183,6 +207,8 @@ def read_noise(sheet: Sheet) -> dict[str, Any]:
         found["timestep_sampling"] = settle(sheet, "weighting_scheme", "timestep_sampling", scheme)
     elif scheme in ("uniform", "none"):
         sheet.say("weighting_scheme", "default", "noise levels are drawn evenly")
+    elif scheme == "sigma_sqrt" and _is_sd3(sheet):
+        sheet.say("weighting_scheme", "default", "the loss is weighted so anyway")
     elif scheme:
         sheet.say("weighting_scheme", "unsupported", "the loss is not weighted so; noise levels are drawn evenly")
     return found | _timesteps(sheet)
@@ -230,6 +256,10 @@ def _mean(sheet: Sheet) -> dict[str, Any]:
         return {}
     sheet.say("logit_mean", "applied", f"logit_mean = {-mean:g}; sd-scripts counts from the noisiest level down")
     return {"logit_mean": -mean}
+
+
+def _is_flow(sheet: Sheet) -> bool:
+    return sheet.text("network_module") in FLOW_ABSENT or any(sheet.flag(name) for name in FAMILIES.values())
 
 
 def _is_sd3(sheet: Sheet) -> bool:

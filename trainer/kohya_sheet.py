@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from .errors import KilnError
@@ -97,9 +98,9 @@ class Sheet:
         cell = self._cells.get(name)
         return cell is not None and not is_blank(cell.value)
 
-    def raw(self, name: str) -> Any:
-        """The value as it stands in the file; None without one."""
-        return self._cells[name].value if name in self._cells else None
+    def cell(self, name: str) -> Cell | None:
+        """What stands in the file under a name, if anything does."""
+        return self._cells.get(name)
 
     def text(self, name: str, default: str = "") -> str:
         """A string; numbers are written out."""
@@ -158,15 +159,19 @@ class Sheet:
         bare = str(value).replace('"', "").replace("'", "")
         return re.findall(r"[^\s=]+\s*=\s*(?:\([^)]*\)|\[[^\]]*\]|\S+)|\S+", bare)
 
-    def arguments(self, name: str, prefix: str) -> None:
-        """Take `name`'s `key=value` items apart: each becomes a value under `prefix` + its key, with its own line."""
+    def arguments(self, name: str, prefix: str, aliases: Mapping[str, str] = MappingProxyType({})) -> None:
+        """Take `name`'s `key=value` items apart: each becomes a value under `prefix` + its key, with its own line.
+
+        `aliases` are older names of keys, and what they are now.
+        """
         found = self.items(name)
         origin = self._cells[name].key if name in self._cells else name
         for item in found:
             key, equals, value = item.partition("=")
             if not equals:
                 raise self.fail(name, f"{item!r} is no name=value")
-            self.put(prefix + key.strip(), f"{origin}.{key.strip()}", value.strip().strip("\"'"))
+            key = key.strip()
+            self.put(prefix + aliases.get(key, key), f"{origin}.{key}", value.strip().strip("\"'"))
         if found:
             self.say(name, "applied", "its parts are listed by themselves")
 

@@ -13,7 +13,12 @@ from .kohya_sheet import Sheet
 from .recipe import Recipe, group_of, groups
 
 # Wider in kohya's files than here, and then no mistake: 100000 stands for full rank, a bucket step of 1 for any size.
-_CLAMPED = (("dim", "high"), ("conv_dim", "high"), ("bucket_step", "low"))
+_CLAMPED = (
+    ("dim", "high"), ("conv_dim", "high"), ("alpha", "high"), ("alpha", "low"), ("conv_alpha", "high"),
+    ("bucket_step", "low"),
+)  # fmt: skip
+# What the GUI leaves out where a 0 stands, so that sd-scripts' own value counts.
+_LEFT_OUT = ("max_grad_norm", "prior_loss_weight")
 
 
 def take(sheet: Sheet, names: Mapping[str, str], prefix: str) -> dict[str, Any]:
@@ -23,7 +28,9 @@ def take(sheet: Sheet, names: Mapping[str, str], prefix: str) -> dict[str, Any]:
         if not sheet.has(prefix + name):
             continue
         value = _typed(sheet, prefix + name, setting)
-        if value == 0 and (name in ZERO_IS_UNSET or name.startswith("loraplus")):
+        cell = sheet.cell(prefix + name)
+        left_out = name in _LEFT_OUT and sheet.dialect == "gui" and cell is not None and cell.key == name
+        if value == 0 and (name in ZERO_IS_UNSET or name.startswith("loraplus") or left_out):
             sheet.say(prefix + name, "default", "left alone")
             continue
         if value == 0 and name in ZERO_IS_RANK:

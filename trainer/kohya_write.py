@@ -46,6 +46,8 @@ _WHY = {
     "lr_decay": "sd-scripts counts it in steps or as a share, and only warmup_stable_decay has it",
     "stop_text_at": "its LoRA scripts do not stop the text encoder",
     "token_warmup": "sd-scripts counts it in steps or as a share",
+    "text_encoder_lrs": "its networks.lora and LyCORIS have one rate for all text encoders, the first",
+    "network_args": "LyCORIS's script reads only some of them",
     "max_token_length": "it reads 75, 150 or 225 tokens",
     "block_preset": "write the numbers into down_lr_weight, mid_lr_weight and up_lr_weight",
     "expected_prediction": "it trains what it is told, with v_parameterization or without",
@@ -99,6 +101,10 @@ def save_config(folder: Path, name: str, recipe: Recipe, dataset: Dataset | None
     if not re.fullmatch(r"[^\\/:*?\"<>|\x00-\x1f]{1,120}", name) or name.strip(" .") != name:
         raise KilnError(f"name is {name!r}; use letters, digits, spaces, - and _ only.")
     subsets, notes = subsets_of(dataset) if dataset else ((), ())
+    for subset in subsets:
+        warmup = parse_own(subset.own or ()).get("token_warmup", "0")
+        if parse_span(warmup).amount and not _warmed(warmup, recipe):
+            notes += (f"{subset.folder}: token_warmup {warmup} is not said here: {_WHY['token_warmup']}",)
     texts: dict[Path, str] = {}
     dataset_file, prompts_file = folder / f"{name}_dataset.toml", folder / f"{name}_prompts.txt"
     if subsets:
@@ -126,10 +132,10 @@ def save_config(folder: Path, name: str, recipe: Recipe, dataset: Dataset | None
 
 def _own(recipe: Recipe, subset: Subset) -> dict[str, Any]:
     """What a folder's pictures have for themselves, by sd-scripts' names."""
-    values, found = parse_own(subset.own), dict[str, Any]()
+    values, found = parse_own(subset.own or ()), dict[str, Any]()
     for theirs, ours in OF_PICTURES_THERE.items():
         if ours in values:
-            found[theirs] = _updates(values[ours], recipe) if ours == "token_warmup" else values[ours]
+            found[theirs] = _warmed(values[ours], recipe) if ours == "token_warmup" else values[ours]
     return found
 
 
@@ -154,13 +160,22 @@ def lost_settings(recipe: Recipe, settings: Mapping[str, Any]) -> dict[str, tupl
     if "sample_prompts" in settings:
         sheet.put("sample_text", "sample_prompts", write_prompts(recipe))
     again = read_settings(sheet)
-    found = recipe.differences(again)
+    found = {name: pair for name, pair in recipe.differences(again).items() if not _alike(name, *pair)}
     if recipe.saving.sample_prompts and _previews(recipe) == _previews(again):
         # Said in other places, and the same.
         found = {name: pair for name, pair in found.items() if name not in _PREVIEWS}
     return {
         name: pair for name, pair in found.items() if name not in _SPANS or parse_span(pair[0]) != parse_span(pair[1])
     }
+
+
+def _alike(name: str, mine: Any, theirs: Any) -> bool:
+    """Whether two values that are written otherwise mean the same."""
+    if name == "network_args":
+        return parse_arguments(mine, name) == parse_arguments(theirs, name)
+    if name == "text_encoder_lrs" and mine and theirs:
+        return [float(one) for one in mine.split(",")] == [float(one) for one in theirs.split(",")]
+    return False
 
 
 def _one_line(text: str) -> str:
@@ -188,7 +203,7 @@ def _direct(recipe: Recipe) -> dict[str, Any]:
             found[name] = value
     if found.get("max_token_length") not in (150, 225):
         found.pop("max_token_length", None)
-    if warmup := _updates(recipe.captions.token_warmup, recipe):
+    if warmup := _warmed(recipe.captions.token_warmup, recipe):
         found["token_warmup_step"] = warmup
     return found
 
@@ -203,7 +218,8 @@ def _network(recipe: Recipe) -> dict[str, Any]:
         names = {"dora_wd": "dora", "use_tucker": "use_tucker", "factor": "lokr_factor", "constraint": "constraint"}
         theirs = {ours: name for name, (ours, _, _) in LYCORIS_ARGS.items()}
         given = parse_arguments(network.network_args, "network_args")
-        args |= {theirs.get(name, name): value for name, value in given.items()}
+        usual = {ours: value for ours, value, _ in LYCORIS_ARGS.values() if isinstance(value, bool)}
+        args |= {theirs.get(name, name): value for name, value in given.items() if value is not usual.get(name)}
         if network.network_type == "DyLoRA":
             args.setdefault("block_size", 1)
     else:
@@ -267,6 +283,12 @@ def _updates(text: str, recipe: Recipe) -> int | float:
     if span.unit == "epochs":
         return 0 if amount.max_train_steps else min(1.0, span.amount / amount.epochs)
     return round(span.amount) if span.unit == "steps" else span.amount
+
+
+def _warmed(text: str, recipe: Recipe) -> int | float:
+    """`_updates` of token_warmup; sd-scripts takes 1.0 for one step, not for the whole run."""
+    found = _updates(text, recipe)
+    return 0.9999 if isinstance(found, float) and found >= 1 else found
 
 
 def _noise(recipe: Recipe) -> dict[str, Any]:

@@ -41,6 +41,10 @@ _SET_HERE = {
 }  # fmt: skip
 
 
+# What ComfyUI does not read from the files of these networks, so that they would act otherwise than they were trained.
+_NOT_IN_FILES = {"GLoRA": {"rs_lora"}, "LoKr": {"rs_lora"}, "OFT": {"rescaled"}}
+
+
 class Lycoris:
     """One layer's LyCORIS module."""
 
@@ -122,6 +126,9 @@ class Lycoris:
         """LyCORIS's keys, fp32 copies on the CPU; alpha is always there."""
         found = {f"{self.layer.key}.{name}": _copy(value) for name, value in self.module.state_dict().items()}
         found.setdefault(f"{self.layer.key}.alpha", torch.tensor(float(self.alpha)))
+        if hasattr(self.module, "constraint"):
+            # LyCORIS's limit is one an output, and the host takes this for the whole one.
+            found[f"{self.layer.key}.alpha"] = torch.tensor(float(self.module.constraint))
         return found
 
     @torch.no_grad()
@@ -152,7 +159,7 @@ class Lycoris:
         scaled, _ = self.module.apply_max_norm(limit)
         self.learn(True)
         factor = getattr(self.module, "scalar", None)
-        if scaled and factor is not None:
+        if scaled and factor is not None and not isinstance(factor, nn.Parameter):
             # Some modules keep the scale apart, where neither a saved state nor an average would find it.
             folded = {name: value.clone() for name, value in self.module.state_dict().items()}
             for name, mine in self.module.named_parameters():
@@ -170,11 +177,20 @@ def more_arguments(settings: Network) -> dict[str, Any]:
     Raises `KilnError` for a package that is missing, and for names that the class has not or that are settings here.
     """
     found = parse_arguments(settings.network_args, "network_args")
-    known = set(inspect.signature(_class(settings.network_type)).parameters) - _SET_HERE
+    parameters = inspect.signature(_class(settings.network_type)).parameters
+    known = set(parameters) - _SET_HERE - _NOT_IN_FILES.get(settings.network_type, set())
     if unknown := sorted(set(found) - known):
         raise KilnError(
             f"network_args: {settings.network_type} does not take {', '.join(unknown)}; beside this pack's settings it "
             f"takes {', '.join(sorted(known))}."
+        )
+    for name, value in found.items():
+        if isinstance(parameters[name].default, bool) and not isinstance(value, bool):
+            raise KilnError(f"network_args has {name}={value}; write {name}=True or {name}=False.")
+    if settings.network_type == "LoKr" and found.get("use_scalar") and settings.scale_weight_norms:
+        raise KilnError(
+            f"scale_weight_norms is {settings.scale_weight_norms:g}, and LoKr's norms are measured without the factor "
+            "of use_scalar; leave one of them out."
         )
     return found
 

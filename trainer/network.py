@@ -52,7 +52,7 @@ def make_adapters(
     for layer in layers:
         if layer.part not in parts or not _wanted(layer, network):
             continue
-        if start is None and layer.share not in shares:
+        if start is None and layer.share not in (shares | {"ends"} if network.only_layers else shares):
             continue
         rate = weights.of(layer) if weights else 1.0
         kind = "conv_block" if layer.conv else "block"
@@ -113,6 +113,12 @@ def _adapter(
         )
     adapter: Adapter = (Lora if plain else Lycoris)(layer, rank, alpha, generator, network)
     adapter.load(start)
+    theirs, mine = start.get(f"{layer.key}.alpha"), adapter.state().get(f"{layer.key}.alpha")
+    if theirs is not None and mine is not None and abs(float(theirs) - float(mine)) > 1e-3 * abs(float(mine)):
+        raise KilnError(
+            f"The file to start from has alpha {float(theirs):g} at {layer.key}, and here it would be {float(mine):g}, "
+            "at another strength; make alpha, conv_alpha, constraint and network_args what they were for the file."
+        )
     return adapter
 
 

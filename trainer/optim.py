@@ -109,7 +109,9 @@ def rates(optimizer: torch.optim.Optimizer) -> dict[str, float]:
     for group in optimizer.param_groups:
         rate = float(group["lr"]) * float(group.get("d", 1.0)) / group["factor"]
         learns = any(parameter.requires_grad for parameter in group["params"])
-        name = f"{group['part']} {group['encoder'] + 1}" if group["encoder"] else group["part"]
+        # States of older versions know no encoders.
+        encoder = group.get("encoder", 0)
+        name = f"{group['part']} {encoder + 1}" if encoder else group["part"]
         found.setdefault(name, rate if learns else 0.0)
     return found
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,10 +31,8 @@ def recipe_for(recipe: Recipe, record: Record) -> Recipe:
     """The recipe as it holds for one picture. Raises `KilnError` naming the picture and the setting."""
     if not record.own:
         return recipe
-    try:
+    with _named(record):
         return _with_own(recipe, record.own)
-    except ValueError as error:
-        raise KilnError(f"{record.name} has settings of its own: {error}") from error
 
 
 def buckets_for(settings: Buckets, record: Record) -> Buckets:
@@ -98,9 +97,7 @@ def with_own(dataset: Dataset, options: OwnOptions) -> tuple[Dataset, str]:
         names = ", ".join(sorted({record.group or "(no name)" for record in dataset}))
         raise KilnError(f"groups is {', '.join(options.groups) or 'empty'}; the dataset has {names or 'no pictures'}.")
     records = [
-        dataclasses.replace(record, own=own_lines({**parse_own(record.own), **mine}) if mine else ())
-        if taken
-        else record
+        dataclasses.replace(record, own=own_lines({**_own_of(record), **mine}) if mine else ()) if taken else record
         for record, taken in zip(dataset, chosen, strict=True)
     ]
     found = dataset.replace_records(records)
@@ -113,6 +110,20 @@ def with_own(dataset: Dataset, options: OwnOptions) -> tuple[Dataset, str]:
 
 # A lonely min_bucket is not wrong by itself, whatever max_bucket is by default.
 _ROOM: Mapping[str, Any] = {"min_bucket": 8, "max_bucket": 8192}
+
+
+@contextlib.contextmanager
+def _named(record: Record) -> Iterator[None]:
+    """Errors name the picture whose settings they are about."""
+    try:
+        yield
+    except ValueError as error:
+        raise KilnError(f"{record.name} has settings of its own: {error}") from error
+
+
+def _own_of(record: Record) -> dict[str, Any]:
+    with _named(record):
+        return parse_own(record.own)
 
 
 @functools.lru_cache(maxsize=256)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 import torch
 
-from ..dataset.values import Dataset, Record, Size
+from ..dataset.values import Box, Dataset, Record, Size
 from .errors import NothingToTrain
 from .own import bucket_for
 from .recipe import Recipe
@@ -70,7 +71,7 @@ def make_plan(dataset: Dataset, recipe: Recipe) -> Plan:
             f"The dataset has {len(dataset)} records and none to train on; "
             "wire in a dataset with at least one image that is not a regularisation image."
         )
-    held_out = _held_out(training, recipe)
+    held_out = _held_out(training, dataset.records, recipe)
     amount = recipe.amount
     plan = Plan(
         records=dataset.records,
@@ -86,13 +87,20 @@ def make_plan(dataset: Dataset, recipe: Recipe) -> Plan:
     return dataclasses.replace(plan, steps=steps, epochs=-(-steps // plan.steps_an_epoch))
 
 
-def _held_out(training: list[int], recipe: Recipe) -> tuple[int, ...]:
-    """The records that only validation sees: the recipe's share, at least one and never all."""
+def _held_out(training: list[int], records: tuple[Record, ...], recipe: Recipe) -> tuple[int, ...]:
+    """The records that only validation sees: the recipe's share, at least one and never all.
+
+    A picture that is there several times, at several sizes perhaps, is held out as a whole.
+    """
+    pictures: dict[tuple[Path, Box | None], list[int]] = {}
+    for index in training:
+        pictures.setdefault((records[index].image, records[index].crop), []).append(index)
     share = recipe.saving.validation_share
-    if not share or len(training) < 2:
+    if not share or len(pictures) < 2:
         return ()
-    count = min(len(training) - 1, max(1, round(share * len(training))))
-    return tuple(sorted(_shuffled(training, stream(recipe.seed, "validation"))[:count]))
+    count = min(len(pictures) - 1, max(1, round(share * len(pictures))))
+    chosen = _shuffled(list(pictures.values()), stream(recipe.seed, "validation"))[:count]
+    return tuple(sorted(index for rows in chosen for index in rows))
 
 
 def _balanced(records: tuple[Record, ...], held_out: tuple[int, ...]) -> tuple[int, ...]:

@@ -25,8 +25,8 @@ class Layer:
     conv: bool
     """Whether it is a convolution larger than 1x1 (LoCon's share)."""
     share: str = "base"
-    """Who trains it: every network, `locon`, which is any with ranks for convolutions, or `lycoris`, its networks with
-    such ranks."""
+    """Who trains it: every network, `locon`, which is any with ranks for convolutions, `lycoris`, its networks with
+    such ranks, or `ends`, which lie outside of a transformer's blocks: only where only_layers name them."""
     t5: bool = False
     """Whether it is T5's, which is larger than many diffusion models and trained only when asked for."""
     encoder: int = 0

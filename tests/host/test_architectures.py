@@ -216,6 +216,34 @@ def test_sd3s_third_encoder_goes_by_kohyas_number(supported: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "blocks", "outside"),
+    [
+        (
+            "FluxSchnell",
+            ("double_blocks_", "single_blocks_"),
+            ("img_in", "txt_in", "time_in_", "vector_in_", "final_layer_"),
+        ),
+        ("SD3", ("joint_blocks_",), ("x_embedder_", "context_embedder", "t_embedder_", "y_embedder_", "final_layer_")),
+        ("QwenImage", ("transformer_blocks_",), ("img_in", "txt_in", "time_text_embed_", "norm_out_", "proj_out")),
+    ],
+)
+def test_a_transformer_is_trained_in_its_blocks_as_kohyas_networks_do(
+    name: str, blocks: tuple[str, ...], outside: tuple[str, ...], supported: Any
+) -> None:
+    trial = importlib.import_module(".architectures.trial", __package__)
+    table = importlib.import_module(".architectures.table", __package__)
+    host = importlib.import_module("lora_kiln.host.layers")
+    with importlib.import_module("torch").inference_mode():
+        layers = host.unet_layers(trial.build(table.FAMILIES[name]).model)
+    shares: dict[str, set[str]] = {}
+    for layer in layers:
+        shares.setdefault(layer.share, set()).add(layer.key.removeprefix("lora_unet_"))
+    assert [key for key in shares["base"] if not key.startswith(blocks)] == []
+    assert [key for key in shares["ends"] if not key.startswith(outside)] == []
+    assert [part for part in outside if not any(key.startswith(part) for key in shares["ends"])] == []
+
+
+@pytest.mark.parametrize(
     ("encoder", "first_layers"),
     [
         ("comfy.text_encoders.sd3_clip.SD3ClipModel", {0: "lora_te1_", 1: "lora_te2_", 2: "lora_te3_"}),

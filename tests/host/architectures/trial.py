@@ -192,7 +192,8 @@ def recipe(family: Family) -> Recipe:
     return Recipe(
         amount=Amount(epochs=STEPS),
         seed=1,
-        network=Network(dim=4, alpha=4.0, conv_dim=4, conv_alpha=4.0),
+        # What lies outside of a transformer's blocks too, which is trained where it is named.
+        network=Network(dim=4, alpha=4.0, conv_dim=4, conv_alpha=4.0, only_layers=("lora_unet",)),
         optimizer=Optimizer(unet_lr=family.rate, text_lr=0.0, lr_scheduler="constant"),
         buckets=Buckets(resolution=64, bucket_step=64, min_bucket=64, max_bucket=64),
         noise=Noise(min_timestep=LEAST, max_timestep=MOST),

@@ -85,7 +85,10 @@ NO_UPSCALE = Buckets(resolution=512, bucket_step=64, bucket_no_upscale=True)
         ((511, 64), (448, 64)),
         ((40, 300), (64, 256)),  # never less than a step
         ((1024, 1024), (512, 512)),  # shrunk to the area
-        ((2000, 1000), (704, 320)),  # 724 x 362
+        # Shrunk to 724 x 362 and then to a whole width or height, whichever bucket is nearer; sd-scripts' own results.
+        ((2000, 1000), (640, 320)),
+        ((984, 553), (640, 384)),
+        ((3000, 900), (832, 256)),
         ((1000, 4000), (256, 1024)),  # exactly, without a step lost to rounding
     ],
 )

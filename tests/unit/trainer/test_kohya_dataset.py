@@ -89,7 +89,7 @@ def test_the_lowest_table_that_says_a_setting_counts_and_training_comes_first(fo
     # A dataset alone does not say how to train, so that is as with us; sd-scripts' own defaults are of the dataset.
     assert (recipe.optimizer.unet_lr, recipe.amount.max_train_steps, recipe.buckets.enable_bucket) == (1e-4, 0, False)
     assert reading.subsets == (
-        Subset(folder=folders / "hoge", repeats=3, caption_extension=".txt", class_tokens="hoge girl"),
+        Subset(folder=folders / "hoge", repeats=3, caption_extension=".txt", class_tokens="hoge girl", own=()),
         Subset(
             folder=folders / "hoge" / "inner", caption_extension=".txt", metadata_file=folders / "x.json",
             own=("keep_tokens=3", "resolution=768"),
@@ -135,7 +135,7 @@ def test_a_config_names_its_dataset_and_is_what_the_dataset_falls_back_to(folder
     )
     reading = read(folders, text, "c.toml")
     assert (reading.recipe.amount.batch_size, reading.recipe.captions.keep_tokens) == (3, 5)
-    assert reading.subsets == (Subset(folder=folders / "hoge", caption_extension=".cap"),)
+    assert reading.subsets == (Subset(folder=folders / "hoge", caption_extension=".cap", own=()),)
     found = lines(reading)
     assert found["train_batch_size"] == ("default", "datasets[1].batch_size replaces it")
     assert found["train_data_dir"][0] == "default"
@@ -153,9 +153,9 @@ def test_kohyas_folders_tell_repeats_and_class(tmp_path: Path) -> None:
     config = {"train_data_dir": "img", "reg_data_dir": str(tmp_path / "reg"), "LoRA_type": "Standard", "epoch": 1}
     reading = read(tmp_path, json.dumps(config), "c.json")
     assert reading.subsets == (
-        Subset(folder=tmp_path / "img" / "5_side", repeats=5, class_tokens="side"),
-        Subset(folder=tmp_path / "img" / "9_kie rose", repeats=9, class_tokens="kie rose"),
-        Subset(folder=tmp_path / "reg" / "1_girl", repeats=1, is_reg=True, class_tokens="girl"),
+        Subset(folder=tmp_path / "img" / "5_side", repeats=5, class_tokens="side", own=()),
+        Subset(folder=tmp_path / "img" / "9_kie rose", repeats=9, class_tokens="kie rose", own=()),
+        Subset(folder=tmp_path / "reg" / "1_girl", repeats=1, is_reg=True, class_tokens="girl", own=()),
     )
     flat = read(tmp_path, json.dumps({**config, "train_data_dir": "img/plain", "reg_data_dir": ""}), "c.json")
     assert flat.subsets == ()
@@ -232,8 +232,8 @@ def test_a_dataset_becomes_its_folders_again(tmp_path: Path) -> None:
     picture(tmp_path / "a" / "1.png", "smile")
     picture(tmp_path / "b" / "2.png")
     subsets = (
-        Subset(folder=tmp_path / "a", repeats=3, caption_extension=".txt"),
-        Subset(folder=tmp_path / "b", is_reg=True, caption_extension=".txt"),
+        Subset(folder=tmp_path / "a", repeats=3, caption_extension=".txt", own=()),
+        Subset(folder=tmp_path / "b", is_reg=True, caption_extension=".txt", own=()),
     )
     dataset, _ = load_subsets(subsets)
     assert subsets_of(dataset) == (subsets, ())

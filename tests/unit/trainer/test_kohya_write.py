@@ -66,7 +66,7 @@ WHOLE: dict[str, st.SearchStrategy[Any]] = {
     "validate_every": st.sampled_from(["1 epoch", "50 steps"]), "precision": st.sampled_from(groups.PRECISIONS),
     "caption_dropout_every_n_epochs": st.integers(0, 9), "token_warmup_min": st.integers(0, 9),
     "token_warmup": st.one_of(st.integers(0, 5000).map(str), st.integers(1, 99).map("{} %".format)),
-    "weighted_captions": st.booleans(), "text_encoder_lrs": st.sampled_from(["", "0.0001, 5e-05", "0, 0.001, 0.002"]),
+    "weighted_captions": st.booleans(),
     "gradient_checkpointing": st.booleans(), "seed": st.integers(0, 2**63 - 1),
 }  # fmt: skip
 AMOUNTS = st.fixed_dictionaries({"epochs": st.integers(1, 100), "max_train_steps": st.sampled_from([0, 1, 5000])})
@@ -110,10 +110,6 @@ def recipes(draw: st.DrawFn) -> Recipe:
     if values.get("optimizer_type") in ADAPTIVE:
         # They learn everything at one rate.
         values["text_lr"] = values["unet_lr"] = draw(RATE)
-        values.pop("text_encoder_lrs", None)
-    if "text_encoder_lrs" in values:
-        # The first of several stands for text_lr there.
-        values["text_lr"] = float(values["text_encoder_lrs"].partition(",")[0] or values.get("text_lr", 5e-5))
     return Recipe().with_settings(**values)
 
 
@@ -212,9 +208,9 @@ def test_folders_come_back_as_they_were(tmp_path: Path) -> None:
     for name in ("a b", 'q"uote', "reg", "masks"):
         (tmp_path / name).mkdir()
     subsets = (
-        Subset(folder=tmp_path / "a b", repeats=9, caption_extension=".txt", class_tokens="kie rose"),
-        Subset(folder=tmp_path / 'q"uote', caption_prefix="best,", mask_folder=tmp_path / "masks"),
-        Subset(folder=tmp_path / "reg", is_reg=True, caption_suffix=", girl"),
+        Subset(folder=tmp_path / "a b", repeats=9, caption_extension=".txt", class_tokens="kie rose", own=()),
+        Subset(folder=tmp_path / 'q"uote', caption_prefix="best,", mask_folder=tmp_path / "masks", own=()),
+        Subset(folder=tmp_path / "reg", is_reg=True, caption_suffix=", girl", own=()),
     )
     text = write_toml(subsets, notes=["a\nnote"])
     assert "# a note" in text
@@ -250,7 +246,7 @@ def test_recipe_and_dataset_are_saved_together(tmp_path: Path) -> None:
     file = save_config(tmp_path / "out", "kie", recipe, Dataset(records=(record,)))
     found = read_config(file)
     assert found.recipe == recipe
-    assert found.subsets == (Subset(folder=image.parent, repeats=4, caption_extension=".caption"),)
+    assert found.subsets == (Subset(folder=image.parent, repeats=4, caption_extension=".caption", own=()),)
     assert len(list(file.parent.iterdir())) == 2
     changed = dataclasses.replace(record, tags=("rain",))
     save_config(tmp_path / "out", "kie", recipe, Dataset(records=(changed,)))

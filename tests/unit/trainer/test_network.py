@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -259,3 +260,30 @@ def test_plain_loras_are_our_own_and_all_else_lycoris() -> None:
     assert kinds["plain"] is Lora
     assert kinds["dora"] is not Lora
     assert kinds["loha"] is not Lora
+
+
+def test_what_lies_outside_of_the_blocks_is_trained_where_it_is_named() -> None:
+    inside, end = (
+        Layer(key=f"lora_unet_{name}", module=nn.Linear(8, 8), part="unet", conv=False, share=share)
+        for name, share in (("blocks_0_qkv", "base"), ("final_layer", "ends"))
+    )
+    assert set(made([inside, end], Network(dim=4))) == {"lora_unet_blocks_0_qkv"}
+    assert set(made([inside, end], Network(dim=4, conv_dim=4, network_type="LoHa"))) == {"lora_unet_blocks_0_qkv"}
+    assert set(made([inside, end], Network(dim=4, only_layers=("blocks", "final")))) == {inside.key, end.key}
+    assert set(made([inside, end], Network(dim=4, only_layers=("qkv",)))) == {inside.key}
+    start = {
+        f"{end.key}.lora_down.weight": torch.ones(2, 8), f"{end.key}.lora_up.weight": torch.ones(8, 2),
+    }  # fmt: skip
+    assert set(made([inside, end], Network(dim=4), start=start)) == {end.key}
+
+
+def test_a_file_of_another_strength_is_no_start_for_lycoris() -> None:
+    """A plain LoRA takes the file's alpha; LyCORIS's modules would take the recipe's, and act at another strength."""
+    pytest.importorskip("lycoris")
+    [layer] = [one for one in layers() if one.key == "linear"]
+    first = made([layer], Network(dim=4, alpha=4.0))[layer.key].adapter.state()
+    scaled = Network(dim=4, alpha=4.0, network_args=("use_scalar=True",))
+    assert set(made([layer], scaled, start=first)) == {layer.key}
+    for other in ({"alpha": 2.0}, {"network_args": ("rs_lora=True",)}):
+        with pytest.raises(KilnError, match=r"has alpha 4 at linear, and here it would be (2|8), at another strength"):
+            made([layer], dataclasses.replace(scaled, **other), start=first)

@@ -316,3 +316,14 @@ def test_text_encoders_learn_at_rates_of_their_own() -> None:
 def test_rates_that_cannot_be_read_are_told(written: str) -> None:
     with pytest.raises(ValueError, match=r"text_encoder_lrs is .*; write rates from 0 to 10"):
         Optimizer(text_encoder_lrs=written)
+
+
+def test_a_state_that_knows_no_encoders_is_taken_up() -> None:
+    """As those of runs that older versions left behind."""
+    problem = Problem(settings_of("AdamW"))
+    problem.steps(1)
+    state = problem.optimizer.state_dict()
+    for group in state["param_groups"]:
+        del group["encoder"]
+    problem.optimizer.load_state_dict(state)
+    assert rates(problem.optimizer) == {"unet": 0.05}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -149,3 +150,15 @@ def test_without_buckets_all_pictures_are_one_square() -> None:
 def test_without_enlarging_small_pictures_have_buckets_of_their_own() -> None:
     plan = plan_of(*records(((300, 200), 1), (SQUARE, 1), ((310, 250), 1)), bucket_no_upscale=True)
     assert plan.buckets == ((256, 192), (512, 512), (256, 192))
+
+
+def test_a_picture_that_is_there_several_times_is_held_out_as_a_whole() -> None:
+    """At two sizes, say: the other one would be trained on."""
+    rows = records(*[(SQUARE, 1)] * 6)
+    doubled = (*rows, *(dataclasses.replace(row, own=("resolution=256",)) for row in rows))
+    plan = plan_of(*doubled, validation_share=0.34)
+    assert len(plan.held_out) == 4
+    assert {doubled[i].image for i in plan.held_out} == {doubled[i].image for i in plan.held_out[:2]}
+    trained = {record.image for record, n in zip(plan.records, plan.repeats, strict=True) if n}
+    assert not trained & {doubled[i].image for i in plan.held_out}
+    assert plan_of(*rows, validation_share=0.34).held_out == plan.held_out[:2]
