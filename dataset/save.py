@@ -279,6 +279,8 @@ def _report(target: Path, items: Sequence[Item], layout: str, same: bool) -> str
     if layout == KOHYA:
         folders = {item.image.rpartition("/")[0] for item in items}
         lines.append(f"{counted(len(folders), 'folder')}: {', '.join(sorted(folders))}; for sd-scripts: {TOML}")
+        if any(item.record.own for item in items):
+            lines.append(f"Settings of single pictures are in {SAVED} alone; Save Kohya Config writes a TOML with them")
     else:
         lines.append(f"Captions, repeats and groups: {SAVED}")
     return "\n".join(lines)

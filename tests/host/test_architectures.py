@@ -92,6 +92,8 @@ def test_the_loss_falls_and_falls_as_much_in_core(name: str, tried: Callable[[st
 def test_every_saved_name_is_in_cores_map(name: str, tried: Callable[[str], Any]) -> None:
     seen = tried(name)
     assert FAMILIES[name].key in seen.keys
+    assert seen.by_itself
+    assert set(seen.by_itself) <= set(seen.keys)
     assert seen.unknown == ()
     assert seen.complaints == ()
 

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from demo.silent import Silent
 from lora_kiln.dataset.values import Dataset, Record
+from lora_kiln.host.layers import unet_layers
 from lora_kiln.host.model import HostModel
 from lora_kiln.trainer import objective
 from lora_kiln.trainer.formats import load_file
@@ -60,6 +61,8 @@ class Outcome:
     """The same with the saved file loaded by core."""
     keys: tuple[str, ...]
     """Every layer in the file."""
+    by_itself: tuple[str, ...]
+    """Those that a recipe trains without naming them, and without ranks for convolutions."""
     unknown: tuple[str, ...]
     """Those that are not in core's loader map."""
     complaints: tuple[str, ...]
@@ -138,6 +141,7 @@ def run(family: Family, folder: Path) -> Outcome:
             before=before,
             after=after,
             keys=keys,
+            by_itself=tuple(layer.key for layer in unet_layers(model) if layer.share == "base"),
             unknown=tuple(key for key in keys if key not in known),
             complaints=tuple(complaints),
             still=tuple(key for key in keys if not tensors[f"{key}.lora_up.weight"].any()),

@@ -25,7 +25,10 @@ from lora_kiln.dataset.save import SaveOptions, save_dataset
 from lora_kiln.dataset.toml_file import load_toml
 from lora_kiln.dataset.values import Box, Dataset, Record
 
-TOLD = ("tags", "prose", "repeats", "group", "is_reg", "weight", "origin", "pruned", "given", "background", "view_size")
+TOLD = (
+    "tags", "prose", "repeats", "group", "is_reg", "weight", "origin", "pruned", "given", "own", "background",
+    "view_size",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +119,16 @@ def test_kohyas_layout_is_what_kohyas_scripts_take(tmp_path: Path, sources: dict
     assert masked == {path.stem for path in (folder / "masks" / "9_kie masked").iterdir()}
     copied = folder / "9_kie" / "same.jpg"
     assert copied.read_bytes() == sources["same.jpg"].read_bytes()
+
+
+def test_pictures_with_settings_of_their_own_lie_apart(tmp_path: Path, sources: dict[str, Path]) -> None:
+    one = Record(image=sources["a.png"], size=(12, 8), group="kie")
+    other = dataclasses.replace(one, image=sources["same.jpg"], own=("flip_aug=true",))
+    folder, report = save_dataset(Dataset(records=(one, other)), tmp_path, SaveOptions(name="set"))
+    assert len({path.parent for path in folder.glob("*/*") if path.suffix in (".png", ".jpg")}) == 2
+    assert "Settings of single pictures are in metadata.jsonl alone" in report
+    _, plain = save_dataset(Dataset(records=(one,)), tmp_path, SaveOptions(name="plain"))
+    assert "single pictures" not in plain
 
 
 def test_what_was_edited_by_hand_counts(tmp_path: Path, sources: dict[str, Path]) -> None:
@@ -258,6 +271,7 @@ def records(draw: st.DrawFn) -> dict[str, Any]:
         "weight": draw(st.floats(0, 10, allow_nan=False)),
         "origin": tuple(draw(st.lists(TEXT, max_size=2))),
         "pruned": tuple(draw(st.lists(TEXT, max_size=2))),
+        "own": tuple(draw(st.lists(TEXT, max_size=2))),
         "background": draw(st.tuples(*[st.integers(0, 255)] * 3)),
         "crop": draw(st.none() | st.just(Box(left=1, top=2, right=8, bottom=7))),
         "masked": draw(st.booleans()),
