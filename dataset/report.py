@@ -54,8 +54,13 @@ def own_counts(dataset: Dataset) -> dict[tuple[str, ...], int]:
     return Counter(record.own for record in dataset if record.own)
 
 
+def own_rows(dataset: Dataset) -> list[str]:
+    """The same in words, a line for each."""
+    return [f"{counted(count, 'picture')}: {', '.join(lines)}" for lines, count in own_counts(dataset).items()]
+
+
 def _own(dataset: Dataset) -> str:
-    rows = [f"{counted(count, 'picture')}: {', '.join(lines)}" for lines, count in own_counts(dataset).items()]
+    rows = own_rows(dataset)
     return listed_lines("Settings of their own", rows) if rows else ""
 
 

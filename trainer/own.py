@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..dataset.keys import fits
-from ..dataset.report import counted, own_counts
+from ..dataset.report import counted, own_rows
 from ..dataset.settings import setting
 from ..dataset.values import Dataset, Record, Size
 from .buckets import assign, bucket_sizes
@@ -101,9 +101,8 @@ def with_own(dataset: Dataset, options: OwnOptions) -> tuple[Dataset, str]:
         for record, taken in zip(dataset, chosen, strict=True)
     ]
     found = dataset.replace_records(records)
-    counts = own_counts(found)
-    rows = [f"{counted(count, 'picture')}: {', '.join(lines)}" for lines, count in counts.items()]
-    if plain := len(records) - sum(counts.values()):
+    rows = own_rows(found)
+    if plain := sum(not record.own for record in found):
         rows.append(f"{counted(plain, 'picture')}: the recipe's settings alone")
     return found, "\n".join(rows)
 
